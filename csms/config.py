@@ -1,0 +1,352 @@
+"""Every knob, frozen, the unit in its name (SURFACES 3).
+
+Order of strength: environment (`CSMS_SECTION__KEY`, or `…_FILE` naming a file with the value) > the TOML file >
+the default. An unknown key is an error that names file and line, because a misspelt limit is worse than none.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+
+ENV_PREFIX = "CSMS_"
+
+
+class ConfigProblem(Exception):
+    """The configuration cannot be used; the text says where and what to do."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class OcppConfig(_Section):
+    """The charger listener."""
+
+    host: str = "127.0.0.1"
+    port: Port = 9000
+    accept_unknown: Literal["never", "window", "always"] = "never"
+    window_s: int = Field(
+        900, ge=0, description="how long after start unknown chargers are accepted, for 'window'"
+    )
+    default_version: Literal["ocpp1.6", "ocpp2.0.1"] = "ocpp1.6"
+    heartbeat_interval_s: int = Field(300, ge=10)
+    pending_interval_s: int = Field(60, ge=5)
+    ping_interval_s: float = Field(45, ge=0, description="0 = never ping")
+    silence_s: float = Field(100, gt=0, description="no frame of any kind for so long: the link is dead")
+    call_timeout_s: float = Field(45, gt=0)
+    max_frame_kib: int = Field(2048, ge=64, le=8192)
+    handshakes_per_s: float = Field(200, gt=0)
+    log_heartbeats: bool = Field(True, description="keep heartbeats in the frame log")
+    node_secret_file: Path | None = None
+
+
+class TlsConfig(_Section):
+    """The charger listener over TLS (security profiles 2 and 3). Off until a certificate is configured."""
+
+    port: Port = 9443
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+class ApiConfig(_Section):
+    """The operator listener."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    bootstrap_key: SecretStr | None = None
+
+
+class BecknConfig(_Section):
+    """Our identity on the network and the public listener."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8090
+    mode: Literal["direct", "onix"] = "direct"
+    subscriber_id: str = "bpp.example.com"
+    unique_key_id: str = "key-1"
+    bpp_uri: str | None = Field(
+        None, description="what peers call; default http://HOST:PORT/beckn/bpp/receiver"
+    )
+    signing_key: SecretStr | None = Field(
+        None, description="base64 of the 32-byte seed; made in data_dir when absent"
+    )
+    signing_key_file: Path | None = None
+    registry: str = Field("", description="static:FILE; empty = nobody is known and every request is refused")
+    caller_url: str | None = None
+    cds_url: str | None = None
+    ack_shape: Literal["auto", "legacy", "v2"] = "auto"
+    connector_enum: Literal["v1", "v2"] = "v1"
+    provider_id: str = "cpo"
+    provider_name: str = "Charge point operator"
+    currency: str = "INR"
+    clock_ahead_s: int = 10
+    clock_behind_s: int = 5
+    reject_stale: bool = False
+    lenient_order_ids: bool = Field(
+        True, description="an unknown order id falls back to the transaction's only order"
+    )
+    telemetry_every_s: float = Field(60, gt=0)
+    telemetry_share: float = Field(0.05, gt=0, le=1, description="also when so much of the budget has flowed")
+    long_break_s: float = Field(
+        900, gt=0, description="an interruption longer than this is told as an estimate"
+    )
+    callback_timeout_s: float = Field(10, gt=0)
+    callback_retry_s: tuple[float, ...] = (1, 5, 30, 120, 600, 3600)
+    body_kib: int = 1024
+    requests_per_min: int = Field(600, description="per buyer app; discover has its own, lower limit")
+    discover_per_min: int = 120
+    circle_km: float = 50
+    max_items: int = 200
+    start_timeout_s: float = Field(60, gt=0)
+    callback_hosts_private: bool = Field(True, description="callbacks may go to the registry's URL only")
+
+
+class PaymentsConfig(_Section):
+    """How money is collected."""
+
+    provider: Literal["simulated"] = "simulated"
+    public_url: str | None = Field(None, description="what drivers open; default the public listener")
+    webhook_secret: SecretStr | None = None
+    upi_vpa: str = "cpo@upi"
+    upi_name: str = "Charge point operator"
+    pattern: Literal["BUFFER_IN_QUOTE", "HOLD", "TOP_UP", "CPO_ABSORBS"] = "BUFFER_IN_QUOTE"
+    absorb_cap: float = 50
+    claims: bool = Field(
+        True,
+        description="simulated gateway only: a confirm that names the reference we issued counts as paid",
+    )
+    settlement_account: dict[str, str] = Field(default_factory=dict)
+
+
+class MqttConfig(_Section):
+    """The MQTT bridge; empty = off."""
+
+    url: str = ""
+
+
+class BleConfig(_Section):
+    """The BLE shim; off until it comes."""
+
+    enabled: bool = False
+
+
+class StorageConfig(_Section):
+    """Where the truth is kept."""
+
+    url: str = ""
+
+
+class BusConfig(_Section):
+    """How nodes wake each other; empty = one process."""
+
+    url: str = ""
+
+
+class LimitsConfig(_Section):
+    """Timers of SESSIONS 5.6 and the bounds that protect us."""
+
+    start_s: float = Field(150, gt=0)
+    notify_s: float = Field(60, ge=0)
+    drain_s: float = Field(180, ge=0)
+    drain_max_s: float = Field(1800, ge=0)
+    bootstop_s: float = Field(600, ge=0)
+    resume_s: float = Field(900, ge=0)
+    stop_s: float = Field(45, gt=0)
+    stop_tries: int = Field(3, ge=1)
+    data_online_s: float = Field(1800, ge=0)
+    data_offline_s: float = Field(86400, ge=0)
+    abandon_min_s: float = Field(21600, gt=0)
+    abandon_max_s: float = Field(86400, gt=0)
+    final_s: float = Field(7 * 86400, gt=0)
+    quote_life_s: float = Field(900, gt=0)
+    writer_queue: int = Field(
+        20000, ge=100, description="above it the sockets are not read until the writer caught up"
+    )
+
+
+class RetentionConfig(_Section):
+    """How long raw material is kept, in days. Session facts and money are kept 8 years."""
+
+    frames_days: int = 90
+    money_days: int = 2922
+
+
+class TelemetryConfig(_Section):
+    """Logs, metrics, traces."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_json: bool | None = Field(None, description="None: JSON unless standard error is a terminal")
+
+
+class Config(_Section):
+    """The whole configuration."""
+
+    data_dir: Path = Path("data")
+    node: str = "node-1"
+    ocpp: OcppConfig = OcppConfig()
+    tls: TlsConfig = TlsConfig()
+    api: ApiConfig = ApiConfig()
+    beckn: BecknConfig = BecknConfig()
+    payments: PaymentsConfig = PaymentsConfig()
+    mqtt: MqttConfig = MqttConfig()
+    ble: BleConfig = BleConfig()
+    storage: StorageConfig = StorageConfig()
+    bus: BusConfig = BusConfig()
+    limits: LimitsConfig = LimitsConfig()
+    retention: RetentionConfig = RetentionConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser()
+
+    @property
+    def sqlite_path(self) -> Path:
+        """The SQLite file. Raises ConfigProblem for a URL this version cannot open."""
+        url = self.storage.url
+        if not url:
+            return self.data_dir / "csms.db"
+        if url.startswith("sqlite:///"):
+            return Path(url.removeprefix("sqlite:///"))
+        raise ConfigProblem(
+            f"storage.url: {url.split(':', 1)[0]} is not supported yet; use sqlite:///FILE or leave it empty"
+        )
+
+
+def load(path: Path | None, environ: dict[str, str] | None = None) -> Config:
+    """Read the TOML file at `path` (or CSMS_CONFIG, or ./csms.toml when there) and the environment.
+
+    Raises ConfigProblem with file and line for every unknown key or bad value.
+    """
+    env = dict(os.environ) if environ is None else environ
+    if path is None and env.get("CSMS_CONFIG"):
+        path = Path(env["CSMS_CONFIG"])
+    if path is None and Path("csms.toml").exists():
+        path = Path("csms.toml")
+    text = ""
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            text = path.read_text(encoding="utf-8")
+            values = tomllib.loads(text)
+        except OSError as error:
+            raise ConfigProblem(f"cannot read {path}: {error.strerror}") from error
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigProblem(f"{path}: {error}") from error
+    _overlay(values, env)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        lines = [_describe(problem, path, text) for problem in error.errors()]
+        raise ConfigProblem("\n".join(lines)) from error
+
+
+_NOT_KEYS = {"CONFIG", "TEST_PG_DSN", "CHROMIUM"}
+
+
+def _overlay(values: dict[str, Any], env: dict[str, str]) -> None:
+    for name, raw in sorted(env.items()):
+        if not name.startswith(ENV_PREFIX) or name.removeprefix(ENV_PREFIX) in _NOT_KEYS:
+            continue
+        parts = name.removeprefix(ENV_PREFIX).lower().split("__")
+        value: Any = raw
+        if parts[-1].endswith("_file") and not _is_key(parts):
+            parts[-1] = parts[-1].removesuffix("_file")
+            try:
+                value = Path(raw).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise ConfigProblem(f"{name}: cannot read {raw}: {error.strerror}") from error
+        target = values
+        for part in parts[:-1]:
+            nested = target.setdefault(part, {})
+            if not isinstance(nested, dict):
+                raise ConfigProblem(f"{name}: {part} is not a section")
+            target = nested
+        target[parts[-1]] = _typed(parts, value)
+
+
+def _is_key(parts: list[str]) -> bool:
+    model: type[BaseModel] = Config
+    for part in parts[:-1]:
+        field = model.model_fields.get(part)
+        if field is None or not (
+            isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        ):
+            return False
+        model = field.annotation
+    return parts[-1] in model.model_fields
+
+
+def _typed(parts: list[str], value: Any) -> Any:
+    """Lists and tables come as TOML text in the environment; scalars are left to pydantic."""
+    if isinstance(value, str) and value[:1] in "[{":
+        try:
+            return tomllib.loads(f"v = {value}")["v"]
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigProblem(f"{ENV_PREFIX}{'__'.join(parts).upper()}: {error}") from error
+    return value
+
+
+def _describe(problem: ErrorDetails, path: Path | None, text: str) -> str:
+    names = [str(part) for part in problem["loc"]]
+    key = ".".join(names)
+    where = "environment"
+    if path is not None:
+        line = _line_of(names, text)
+        if line is not None:
+            where = f"{path}:{line}"
+    what = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"]
+    return f"{where}: {key}: {what}"
+
+
+def _line_of(names: list[str], text: str) -> int | None:
+    section: list[str] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if match := re.match(r"\s*\[+([^\]]+)\]+", line):
+            section = [part.strip().strip('"') for part in match[1].split(".")]
+            if section == names:
+                return number
+        elif match := re.match(r"\s*([\w.\"-]+)\s*=", line):
+            if section + [part.strip('"') for part in match[1].split(".")] == names:
+                return number
+    return None
+
+
+def flat(config: Config) -> dict[str, str]:
+    """Every key with its effective value, secrets masked, for `csms config show`."""
+
+    def walk(prefix: str, model: BaseModel) -> dict[str, str]:
+        out: dict[str, str] = {}
+        for name in type(model).model_fields:
+            value = getattr(model, name)
+            key = f"{prefix}{name}"
+            if isinstance(value, BaseModel):
+                out.update(walk(f"{key}.", value))
+            else:
+                out[key] = "" if value is None else str(value)
+        return out
+
+    return walk("", config)
+
+
+def decode_seed(text: str) -> bytes:
+    """A base64 signing key: the 32-byte seed, or the 64-byte form whose first half is the seed (BECKN 2.1)."""
+    try:
+        raw = base64.b64decode(text.strip(), validate=True)
+    except ValueError as error:
+        raise ConfigProblem("beckn.signing_key is not base64") from error
+    if len(raw) not in {32, 64}:
+        raise ConfigProblem(f"beckn.signing_key must hold 32 bytes (a seed), not {len(raw)}")
+    return raw

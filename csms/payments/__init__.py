@@ -1,0 +1,1 @@
+"""Payment gateways behind `ports.Payments`."""

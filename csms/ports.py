@@ -1,0 +1,284 @@
+"""What the world must provide. Use cases see these and nothing concrete; `compose.py` fills them.
+
+Two roads lead into the store, because two kinds of work exist:
+
+* A **Unit** is what the charger path writes: rows made from what the node already holds in memory, no reads.
+  The store's one writer commits every waiting unit in one transaction and then tells each one (`done`), so one
+  fsync serves hundreds of answers (SPEED, "Hot path design" 11-14). Units are idempotent by their keys.
+* **transact(work)** is every other use case: `work(tx)` loads, decides, saves and journals in one transaction.
+  It runs inside the same writer, under its own savepoint, so it shares the fsync and never races with a unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+Row = dict[str, Any]
+
+
+class Table(StrEnum):
+    """The tables a use case may name. Their columns are documented in `storage/tables.py`."""
+
+    STATIONS = "stations"
+    SOCKETS = "sockets"
+    TOKENS = "tokens"
+    SESSIONS = "sessions"
+    ALIASES = "aliases"
+    READINGS = "readings"
+    REVISIONS = "revisions"
+    FRAMES = "frames"
+    JOURNAL = "journal"
+    CURSORS = "cursors"
+    ANSWERS = "answers"
+    INSTRUCTIONS = "instructions"
+    ORDERS = "orders"
+    LEDGER = "ledger"
+    PAYMENTS = "payments"
+    CASES = "cases"
+    INBOX = "inbox"
+    OUTBOX = "outbox"
+    LOCATIONS = "locations"
+    TARIFFS = "tariffs"
+    OFFERS = "offers"
+    RESERVATIONS = "reservations"
+    CHARGING_PROFILES = "charging_profiles"
+    QUARANTINE = "quarantine"
+    REPORTS = "reports"
+    SETTINGS = "settings"
+    API_KEYS = "api_keys"
+    IDEMPOTENCY = "idempotency"
+    RATINGS = "ratings"
+
+
+class Put(IntEnum):
+    """A prepared write of the charger path. The tuple each one takes is written beside its SQL in
+    `storage/hot.py`; the order here is the order in which one batch writes them."""
+
+    STATION = 0
+    STATION_SEEN = 1
+    SESSION = 2
+    SESSION_METER = 3
+    ALIAS = 4
+    READING = 5
+    SOCKET = 6
+    ANSWER = 7
+    FRAME = 8
+    FRAME_ANSWERED = 9
+    INSTRUCTION_STATE = 10
+    CASE = 11
+    QUARANTINE = 12
+    REPORT = 13
+    TOKEN_USED = 14
+    RESERVATION_STATE = 15
+    FACT = 16
+
+
+class StoreDown(Exception):
+    """A commit failed for a reason that is not the unit's own (disk full, database gone). Nothing of it is stored."""
+
+
+class Unit:
+    """Rows of the charger path that become durable together, and who to tell.
+
+    `done(error)` runs on the event loop after the commit (None) or after its failure; answers leave there.
+    """
+
+    __slots__ = ("done", "rows")
+
+    def __init__(self, done: Callable[[BaseException | None], None] | None = None) -> None:
+        self.rows: list[tuple[int, tuple[Any, ...]]] = []
+        self.done = done
+
+    def put(self, what: int, row: tuple[Any, ...]) -> None:
+        """Add one prepared write; `what` is a `Put`."""
+        self.rows.append((what, row))
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something that happened, as it stands in the journal. `seq` is 0 until it is stored."""
+
+    kind: str
+    at_ms: int
+    body: Mapping[str, Any]
+    station: str | None = None
+    session_no: int | None = None
+    order_id: str | None = None
+    seq: int = 0
+
+
+class ReadTx(Protocol):
+    """A consistent view of the store. Filters are equality; a sequence means "one of"."""
+
+    def one(self, table: Table, **where: Any) -> Row | None:
+        """The only row that matches, or None."""
+        ...
+
+    def many(
+        self,
+        table: Table,
+        *,
+        order: str | None = None,
+        limit: int | None = None,
+        before: Any = None,
+        after: Any = None,
+        **where: Any,
+    ) -> list[Row]:
+        """Rows that match. `order` names a column, `-column` for descending; `after`/`before` bound it, exclusive."""
+        ...
+
+    def count(self, table: Table, **where: Any) -> int:
+        """How many rows match."""
+        ...
+
+    def total(self, table: Table, column: str, **where: Any) -> int:
+        """The sum of an integer column over the rows that match (0 for none)."""
+        ...
+
+    def facts(self, after_seq: int, limit: int) -> list[Fact]:
+        """The journal after `after_seq`, in the order in which a follower must see it."""
+        ...
+
+
+class Tx(ReadTx, Protocol):
+    """One transaction of a use case. Its first statement takes its locks: `take`."""
+
+    def take(self, table: Table, **where: Any) -> Row | None:
+        """Like `one`, and nobody else changes the row until this transaction ends."""
+        ...
+
+    def add(self, table: Table, row: Mapping[str, Any]) -> bool:
+        """Insert, or do nothing when a unique key already stands; False then."""
+        ...
+
+    def save(self, table: Table, row: Mapping[str, Any]) -> None:
+        """Insert, or overwrite the row with the same primary key."""
+        ...
+
+    def change(self, table: Table, values: Mapping[str, Any], **where: Any) -> int:
+        """Update the rows that match; how many there were."""
+        ...
+
+    def drop(self, table: Table, **where: Any) -> int:
+        """Delete the rows that match; how many there were."""
+        ...
+
+    def append(self, facts: Iterable[Fact]) -> None:
+        """Journal facts in this transaction."""
+        ...
+
+    def next_no(self, name: str) -> int:
+        """The next number of a named sequence, from 1, never reused."""
+        ...
+
+
+class Store(Protocol):
+    """Durable memory. `submit` keeps the order of its callers; `transact` keeps it too."""
+
+    def submit(self, unit: Unit) -> None:
+        """Hand a unit to the writer; returns at once."""
+        ...
+
+    async def transact(self, work: Callable[[Tx], T]) -> T:
+        """Run `work` in one transaction and return what it returned, after the commit. Its exceptions roll back."""
+        ...
+
+    async def read(self, query: Callable[[ReadTx], T]) -> T:
+        """Run `query` on a consistent snapshot that holds everything committed before the call."""
+        ...
+
+    def waiting(self) -> int:
+        """Units and works not yet committed: the back-pressure gauge."""
+        ...
+
+
+class Bell(Protocol):
+    """Rings; carries nothing. Whoever hears it looks into the store."""
+
+    def ring(self, topic: str) -> None:
+        """Wake everyone who waits on `topic`."""
+        ...
+
+    async def wait(self, topic: str, timeout_s: float) -> None:
+        """Return at the next ring, or after `timeout_s`. A ring since the last wait counts."""
+        ...
+
+
+class Clock(Protocol):
+    """The real time."""
+
+    def now_ms(self) -> int:
+        """UTC milliseconds since the epoch."""
+        ...
+
+
+class Ids(Protocol):
+    """Fresh, unguessable identifiers."""
+
+    def uuid(self) -> str:
+        """A UUIDv7: unique for ever, sorts by time."""
+        ...
+
+    def uuid4(self) -> str:
+        """A random UUID (Beckn message ids)."""
+        ...
+
+    def secret(self) -> str:
+        """An unguessable URL-safe token of at least 128 bits."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentRequest:
+    """What the gateway is asked to collect. `hold` = authorise now, capture later (UPI mandate)."""
+
+    payment_id: str
+    order_id: str
+    amount_minor: int
+    currency: str
+    hold: bool
+    note: str
+    expires_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentLink:
+    """Where the driver pays: a page, and the UPI intent behind it."""
+
+    url: str
+    upi_intent: str
+    txn_ref: str
+
+
+class Payments(Protocol):
+    """A payment gateway. Every call is idempotent by its key; calling twice moves money once."""
+
+    def link(self, request: PaymentRequest) -> PaymentLink:
+        """The page and intent for a payment; no network, no side effect."""
+        ...
+
+    async def capture(self, payment_id: str, amount_minor: int, key: str) -> str:
+        """Take `amount_minor` of a hold. Returns the gateway's reference."""
+        ...
+
+    async def release(self, payment_id: str, amount_minor: int, key: str) -> str:
+        """Give back `amount_minor` of a hold. Returns the gateway's reference."""
+        ...
+
+    async def refund(self, payment_id: str, amount_minor: int, key: str) -> str:
+        """Return `amount_minor` of a captured payment to its source. Returns the gateway's reference."""
+        ...
+
+
+@dataclass(slots=True)
+class Follower:
+    """A reader of the journal with a cursor of its own (`name`). `on_facts` must be idempotent: after a crash it
+    sees again what it had not yet put behind its cursor."""
+
+    name: str
+    on_facts: Callable[[Sequence[Fact]], Awaitable[None]]
+    kinds: frozenset[str] = field(default_factory=frozenset)

@@ -1,0 +1,496 @@
+"""Every table, once. Migrations are written from these; the hot statements and the use cases both rest on them.
+
+Units in the names: `_ms` UTC milliseconds since the epoch, `_wh` whole Wh, `_minor` paise, `_w` watts. JSON is TEXT.
+Natural keys are unique indexes, because correctness under repeats rests on them (SESSIONS 5.5).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+# SQLite gives auto-increment only to the exact type INTEGER; PostgreSQL wants 64 bits.
+Serial = BigInteger().with_variant(Integer, "sqlite")
+
+stations = Table(
+    "stations",
+    metadata,
+    Column("id", Text, primary_key=True),  # the OCPP identity, as configured
+    Column("no", Integer, nullable=False, unique=True),  # short key of the hot tables
+    Column("id_folded", Text, nullable=False, unique=True),  # for case-insensitive lookup (PEERS 3 row 16)
+    Column("transport", Text),  # ocpp1.6, ocpp2.0.1, mqtt, ble; None until first contact
+    Column("security_profile", Integer, nullable=False, default=0),
+    Column("registration", Text, nullable=False, default="Accepted"),
+    Column("password_hash", Text),
+    Column("password_pending_hash", Text),
+    Column("profile", Text),  # firmware profile id
+    Column("quirks", Text, nullable=False, default="[]"),
+    Column("location_id", Text),
+    Column("rated_w", Integer),
+    Column("vendor", Text),
+    Column("model", Text),
+    Column("serial", Text),
+    Column("firmware", Text),
+    Column("iccid", Text),
+    Column("imsi", Text),
+    Column("meter_serial", Text),
+    Column("boot_n", Integer, nullable=False, default=0),
+    Column("boot_ms", BigInteger),
+    Column("boot_reason", Text),
+    Column("epoch", Integer, nullable=False, default=0),  # link epochs given so far: the fencing token
+    Column("link_node", Text),  # who holds the link now; None = offline
+    Column("link_opened_ms", BigInteger),
+    Column("link_closed_ms", BigInteger),
+    Column("last_seen_ms", BigInteger),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("deleted", Integer, nullable=False, default=0),
+    Column("data", Text, nullable=False, default="{}"),  # clock skew samples, configuration seen, …
+)
+
+sockets = Table(
+    "sockets",
+    metadata,
+    Column("station", Text, primary_key=True),
+    Column("evse", Integer, primary_key=True),
+    Column("connector", Integer, primary_key=True),  # 0/0 = the station itself
+    Column("status", Text, nullable=False),
+    Column("status_at_ms", BigInteger),  # device time
+    Column("reported_ms", BigInteger, nullable=False),
+    Column("error_code", Text),
+    Column("info", Text),
+    Column("vendor_error_code", Text),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("uid_norm", Text, primary_key=True),  # upper-case, trimmed: 1.6 tokens are case-insensitive
+    Column("uid", Text, nullable=False),
+    Column("type", Text, nullable=False, default="ISO14443"),
+    Column("kind", Text, nullable=False, default="regular"),  # regular, fleet, order (one-time)
+    Column("status", Text, nullable=False, default="Accepted"),
+    Column("expires_ms", BigInteger),
+    Column("group_id", Text),
+    Column("driver", Text),
+    Column("order_id", Text),
+    Column("station", Text),
+    Column("evse", Integer),
+    Column("connector", Integer),
+    Column("used_ms", BigInteger),
+    Column("history", Text, nullable=False, default="[]"),
+    Column("updated_ms", BigInteger, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("no", Integer, primary_key=True, autoincrement=False),
+    Column("id", Text, nullable=False, unique=True),
+    Column("station", Text, nullable=False),
+    Column("evse", Integer, nullable=False),
+    Column("connector", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("open", Integer, nullable=False),  # energy may still flow, or data is awaited
+    Column("version", Integer, nullable=False),
+    Column("token", Text),
+    Column("order_id", Text),
+    Column("started_ms", BigInteger),
+    Column("ended_ms", BigInteger),
+    Column("meter_start_wh", BigInteger),
+    Column("meter_stop_wh", BigInteger),
+    Column("energy_wh", BigInteger),
+    Column("quality", Text),
+    Column("last_proven_ms", BigInteger),
+    Column("last_proven_wh", BigInteger),
+    Column("power_w", Integer),
+    Column("power_at_ms", BigInteger),
+    Column("soc_percent", Integer),
+    Column("seq_mask", Text),  # hexadecimal: the 2.0.1 sequence numbers seen
+    Column("stop_reason", Text),
+    Column("end_cause", Text),
+    Column("revision", Integer, nullable=False, default=0),
+    Column("tx_ids", Text, nullable=False, default="[]"),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("data", Text, nullable=False),  # the whole session as domain/session.py writes it
+    Index("sessions_by_station", "station", "no"),
+    Index("sessions_open", "open", "no"),
+    Index("sessions_by_order", "order_id"),
+)
+
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("station", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),  # ocpp16_id, ocpp201_txid, local_txn_id, remote_start_id, start_key, …
+    Column("value", Text, primary_key=True),
+    Column("session_no", Integer, nullable=False),
+    Column("segment", Integer, nullable=False, default=0),
+)
+
+readings = Table(
+    "readings",
+    metadata,
+    # subject: the session number, or minus the station number for values outside any session
+    Column("subject", Integer, primary_key=True, autoincrement=False),
+    Column("at_ms", BigInteger, primary_key=True),  # effective time
+    Column("socket", Integer, primary_key=True),  # evse * 1000 + connector
+    Column("register_wh", BigInteger, primary_key=True),  # -1 = the reading has no register
+    Column("device_ms", BigInteger),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("context", Text, nullable=False),
+    Column("power_w", Integer),
+    Column("current_ma", Integer),
+    Column("voltage_mv", Integer),
+    Column("soc_percent", Integer),
+    Column("flags", Integer, nullable=False, default=0),  # 1 = signed
+    Column("frame_seq", BigInteger),
+    sqlite_with_rowid=False,
+)
+
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("session_no", Integer, primary_key=True, autoincrement=False),
+    Column("revision", Integer, primary_key=True, autoincrement=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("provisional", Integer, nullable=False, default=0),
+    Column("energy_wh", BigInteger, nullable=False),
+    Column("quality", Text),
+    Column("duration_s", Integer),
+    Column("currency", Text),
+    Column("amount_minor", BigInteger),
+    Column("breakdown", Text),
+    Column("reason", Text),
+    Column("session_version", Integer, nullable=False),
+)
+
+frames = Table(
+    "frames",
+    metadata,
+    # One row per exchange: the call and, beside it, its answer.
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("station_no", Integer, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("origin", Integer, nullable=False),  # 0 = the charger called, 1 = we called
+    Column("action", Text),
+    Column("message_id", Text),
+    Column("request", Text, nullable=False),
+    Column("response", Text),
+    Column("answered_ms", BigInteger),
+    Column("note", Text),  # malformed, repaired by rule, replayed, …
+    Index("frames_by_station", "station_no", "seq"),
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("station", Text),
+    Column("session_no", Integer),
+    Column("order_id", Text),
+    Column("body", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    # What a charger was told, by the business key of what it told us (SESSIONS 5.5).
+    Column("station_no", Integer, primary_key=True, autoincrement=False),
+    Column("key", Text, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+instructions = Table(
+    "instructions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("station", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("effect_key", Text),
+    Column("issued_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("sent_ms", BigInteger),
+    Column("answered_ms", BigInteger),
+    Column("effective_ms", BigInteger),
+    Column("order_id", Text),
+    Column("session_id", Text),
+    Column("token", Text),
+    Column("reason", Text),
+    Column("response", Text),
+    Column("message_id", Text),
+    Index("instructions_by_station", "station", "state"),
+    Index("instructions_by_state", "state"),
+    Index("instructions_by_effect", "effect_key"),
+)
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("no", Integer, nullable=False, unique=True),
+    Column("network", Text, nullable=False),
+    Column("bap_id", Text, nullable=False),
+    Column("transaction_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("station", Text),
+    Column("evse", Integer),
+    Column("connector", Integer),
+    Column("session_id", Text),
+    Column("token", Text),
+    Column("payment_id", Text),
+    Column("tracking", Text, unique=True),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger),
+    Column("data", Text, nullable=False),
+    UniqueConstraint("bap_id", "transaction_id"),
+    Index("orders_by_session", "session_id"),
+    Index("orders_by_state", "state"),
+    Index("orders_by_payment", "payment_id"),
+)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("no", Serial, primary_key=True, autoincrement=True),
+    Column("order_id", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("account", Text),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("wh", BigInteger, nullable=False, default=0),
+    Column("idem_key", Text, nullable=False, unique=True),
+    Column("ref", Text),
+    Column("at_ms", BigInteger, nullable=False),
+    Index("ledger_by_order", "order_id", "no"),
+)
+
+payments = Table(
+    "payments",
+    metadata,
+    # The gateway's side of a payment, and every order to it, by key: calling twice moves money once.
+    Column("key", Text, primary_key=True),
+    Column("payment_id", Text, nullable=False),
+    Column("order_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # request, paid, capture, release, refund, topup
+    Column("status", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("ref", Text),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("next_ms", BigInteger),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("data", Text, nullable=False, default="{}"),
+    Index("payments_by_payment", "payment_id"),
+    Index("payments_by_status", "status"),
+)
+
+cases = Table(
+    "cases",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("no", Serial, nullable=False, unique=True),
+    Column("type", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("state", Text, nullable=False),  # open, resolved
+    Column("station", Text),
+    Column("session_id", Text),
+    Column("order_id", Text),
+    Column("text", Text, nullable=False),
+    Column("opened_ms", BigInteger, nullable=False),
+    Column("resolved_ms", BigInteger),
+    Column("resolution", Text),
+    Column("data", Text, nullable=False, default="{}"),
+    Index("cases_by_session", "session_id"),
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("no", Serial, primary_key=True, autoincrement=True),
+    Column("network", Text, nullable=False),
+    Column("bap_id", Text, nullable=False),
+    Column("transaction_id", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("headers", Text, nullable=False, default="{}"),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),  # new, done, failed
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("error", Text),
+    Column("outbox_no", BigInteger),
+    UniqueConstraint("bap_id", "transaction_id", "message_id", "action", "digest"),
+    Index("inbox_by_state", "state", "no"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("no", Serial, primary_key=True, autoincrement=True),
+    Column("purpose", Text, nullable=False, unique=True),  # what it is for; the second of a kind is no message
+    Column("network", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("bap_id", Text, nullable=False),
+    Column("transaction_id", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("order_id", Text),
+    Column("body", LargeBinary, nullable=False),
+    Column("state", Text, nullable=False),  # waiting, done, failed
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("next_ms", BigInteger, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("done_ms", BigInteger),
+    Column("error", Text),
+    Index("outbox_by_state", "state", "next_ms"),
+    Index("outbox_by_order", "order_id"),
+)
+
+locations = Table(
+    "locations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("data", Text, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+)
+tariffs = Table(
+    "tariffs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("data", Text, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+)
+offers = Table(
+    "offers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("data", Text, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+)
+
+reservations = Table(
+    "reservations",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # the number on the wire
+    Column("station", Text, nullable=False),
+    Column("evse", Integer, nullable=False),
+    Column("connector", Integer, nullable=False),
+    Column("start_ms", BigInteger, nullable=False),
+    Column("end_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("token", Text),
+    Column("order_id", Text),
+    Column("status", Text, nullable=False),
+    Column("hold", Text, nullable=False, default="soft"),  # soft: in our calendar; hard: told to the charger
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Index("reservations_by_station", "station", "status"),
+    Index("reservations_by_order", "order_id"),
+)
+
+charging_profiles = Table(
+    "charging_profiles",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("description", Text),
+    Column("data", Text, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("station", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("action", Text),
+    Column("message_id", Text),
+    Column("raw", Text, nullable=False),
+    Column("problems", Text, nullable=False),
+    Column("rules", Text, nullable=False, default="[]"),
+    Column("state", Text, nullable=False),  # repaired, waiting, done
+    Index("quarantine_by_station", "station"),
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    # NotifyReport, NotifyEvent and their kin, as they came (SESSIONS 5.5: duplicates are ignored).
+    Column("station", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("request_id", Integer, primary_key=True, autoincrement=False),
+    Column("seq_no", Integer, primary_key=True, autoincrement=False),
+    Column("generated_at", Text, primary_key=True),
+    Column("body", Text, nullable=False),
+    Column("received_ms", BigInteger, nullable=False),
+)
+
+settings = Table(
+    "settings",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("scopes", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("revoked_ms", BigInteger),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("route", Text, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("status", Integer),
+    Column("body", Text),
+    Column("at_ms", BigInteger, nullable=False),
+)
+
+ratings = Table(
+    "ratings",
+    metadata,
+    Column("bap_id", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("category", Text, primary_key=True),
+    Column("transaction_id", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("feedback", Text, nullable=False, default="{}"),
+    Column("at_ms", BigInteger, nullable=False),
+)
