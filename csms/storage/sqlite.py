@@ -138,6 +138,9 @@ class SqliteStore:
             assert self._raw is not None
             with contextlib.suppress(sqlite3.Error):
                 self._raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            if self._connection is not None:
+                self._connection.close()
+                self._connection.engine.dispose()
             self._raw.close()
 
     def _open(self) -> None:
