@@ -36,9 +36,7 @@ class OcppConfig(_Section):
     host: str = "127.0.0.1"
     port: Port = 9000
     accept_unknown: Literal["never", "window", "always"] = "never"
-    window_s: int = Field(
-        900, ge=0, description="how long after start unknown chargers are accepted, for 'window'"
-    )
+    window_s: int = Field(900, ge=0, description="how long after start unknown chargers are accepted, for 'window'")
     default_version: Literal["ocpp1.6", "ocpp2.0.1"] = "ocpp1.6"
     heartbeat_interval_s: int = Field(300, ge=10)
     pending_interval_s: int = Field(60, ge=5)
@@ -75,12 +73,8 @@ class BecknConfig(_Section):
     mode: Literal["direct", "onix"] = "direct"
     subscriber_id: str = "bpp.example.com"
     unique_key_id: str = "key-1"
-    bpp_uri: str | None = Field(
-        None, description="what peers call; default http://HOST:PORT/beckn/bpp/receiver"
-    )
-    signing_key: SecretStr | None = Field(
-        None, description="base64 of the 32-byte seed; made in data_dir when absent"
-    )
+    bpp_uri: str | None = Field(None, description="what peers call; default http://HOST:PORT/beckn/bpp/receiver")
+    signing_key: SecretStr | None = Field(None, description="base64 of the 32-byte seed; made in data_dir when absent")
     signing_key_file: Path | None = None
     registry: str = Field("", description="static:FILE; empty = nobody is known and every request is refused")
     caller_url: str | None = None
@@ -93,14 +87,10 @@ class BecknConfig(_Section):
     clock_ahead_s: int = 10
     clock_behind_s: int = 5
     reject_stale: bool = False
-    lenient_order_ids: bool = Field(
-        True, description="an unknown order id falls back to the transaction's only order"
-    )
+    lenient_order_ids: bool = Field(True, description="an unknown order id falls back to the transaction's only order")
     telemetry_every_s: float = Field(60, gt=0)
     telemetry_share: float = Field(0.05, gt=0, le=1, description="also when so much of the budget has flowed")
-    long_break_s: float = Field(
-        900, gt=0, description="an interruption longer than this is told as an estimate"
-    )
+    long_break_s: float = Field(900, gt=0, description="an interruption longer than this is told as an estimate")
     callback_timeout_s: float = Field(10, gt=0)
     callback_retry_s: tuple[float, ...] = (1, 5, 30, 120, 600, 3600)
     body_kib: int = 1024
@@ -157,22 +147,21 @@ class LimitsConfig(_Section):
     """Timers of SESSIONS 5.6 and the bounds that protect us."""
 
     start_s: float = Field(150, gt=0)
-    notify_s: float = Field(60, ge=0)
-    drain_s: float = Field(180, ge=0)
-    drain_max_s: float = Field(1800, ge=0)
-    bootstop_s: float = Field(600, ge=0)
-    resume_s: float = Field(900, ge=0)
-    stop_s: float = Field(45, gt=0)
+    notify_s: int = Field(60, ge=0)
+    drain_s: int = Field(180, ge=0)
+    drain_max_s: int = Field(1800, ge=0)
+    bootstop_s: int = Field(600, ge=0)
+    resume_s: int = Field(900, ge=0)
+    stop_s: int = Field(45, gt=0)
     stop_tries: int = Field(3, ge=1)
-    data_online_s: float = Field(1800, ge=0)
-    data_offline_s: float = Field(86400, ge=0)
-    abandon_min_s: float = Field(21600, gt=0)
-    abandon_max_s: float = Field(86400, gt=0)
-    final_s: float = Field(7 * 86400, gt=0)
+    data_online_s: int = Field(1800, ge=0)
+    data_offline_s: int = Field(86400, ge=0)
+    abandon_min_s: int = Field(21600, gt=0)
+    abandon_max_s: int = Field(86400, gt=0)
+    final_s: int = Field(7 * 86400, gt=0)
+    provisional_after_s: float = Field(300, ge=0, description="interrupted with the power gone: provisional refund")
     quote_life_s: float = Field(900, gt=0)
-    writer_queue: int = Field(
-        20000, ge=100, description="above it the sockets are not read until the writer caught up"
-    )
+    writer_queue: int = Field(20000, ge=100, description="above it the sockets are not read until the writer caught up")
 
 
 class RetentionConfig(_Section):
@@ -281,9 +270,7 @@ def _is_key(parts: list[str]) -> bool:
     model: type[BaseModel] = Config
     for part in parts[:-1]:
         field = model.model_fields.get(part)
-        if field is None or not (
-            isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-        ):
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
             return False
         model = field.annotation
     return parts[-1] in model.model_fields
@@ -318,9 +305,9 @@ def _line_of(names: list[str], text: str) -> int | None:
             section = [part.strip().strip('"') for part in match[1].split(".")]
             if section == names:
                 return number
-        elif match := re.match(r"\s*([\w.\"-]+)\s*=", line):
-            if section + [part.strip('"') for part in match[1].split(".")] == names:
-                return number
+        match = re.match(r"\s*([\w.\"-]+)\s*=", line)
+        if match is not None and section + [part.strip('"') for part in match[1].split(".")] == names:
+            return number
     return None
 
 

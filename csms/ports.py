@@ -68,13 +68,14 @@ class Put(IntEnum):
     ANSWER = 7
     FRAME = 8
     FRAME_ANSWERED = 9
-    INSTRUCTION_STATE = 10
-    CASE = 11
-    QUARANTINE = 12
-    REPORT = 13
-    TOKEN_USED = 14
-    RESERVATION_STATE = 15
-    FACT = 16
+    INSTRUCTION = 10
+    INSTRUCTION_STATE = 11
+    CASE = 12
+    QUARANTINE = 13
+    REPORT = 14
+    TOKEN_USED = 15
+    RESERVATION_STATE = 16
+    FACT = 17
 
 
 class StoreDown(Exception):

@@ -14,13 +14,18 @@ SESSION_COLUMNS: Final = (
     "no", "id", "station", "evse", "connector", "state", "open", "version", "token", "order_id",
     "started_ms", "ended_ms", "meter_start_wh", "meter_stop_wh", "energy_wh", "quality",
     "last_proven_ms", "last_proven_wh", "power_w", "power_at_ms", "soc_percent", "seq_mask", "stop_reason", "end_cause",
-    "revision", "tx_ids", "updated_ms", "data",
+    "revision", "last_no", "tx_ids", "updated_ms", "data",
 )  # fmt: skip
 
 STATION_COLUMNS: Final = (
     "id", "transport", "vendor", "model", "serial", "firmware", "iccid", "imsi", "meter_serial",
     "boot_n", "boot_ms", "boot_reason", "epoch", "link_node", "link_opened_ms", "link_closed_ms",
     "last_seen_ms", "data",
+)  # fmt: skip
+
+INSTRUCTION_COLUMNS: Final = (
+    "id", "station", "kind", "payload", "priority", "state", "effect_key", "issued_ms", "expires_ms", "sent_ms",
+    "answered_ms", "effective_ms", "order_id", "session_id", "token", "reason", "response",
 )  # fmt: skip
 
 
@@ -86,6 +91,11 @@ STATEMENTS: Final[dict[int, str]] = {
     ),
     # (response, answered_ms, note, seq)
     Put.FRAME_ANSWERED: "UPDATE frames SET response=?, answered_ms=?, note=? WHERE seq=?",
+    # (…INSTRUCTION_COLUMNS…)
+    Put.INSTRUCTION: (
+        f"INSERT INTO instructions ({','.join(INSTRUCTION_COLUMNS)}) VALUES ({_marks(len(INSTRUCTION_COLUMNS))})"  # noqa: S608 - constants
+        " ON CONFLICT(id) DO NOTHING"
+    ),
     # (state, sent_ms, answered_ms, effective_ms, session_id, reason, response, message_id, id)
     Put.INSTRUCTION_STATE: (
         "UPDATE instructions SET state=?, sent_ms=?, answered_ms=?, effective_ms=?, session_id=?, reason=?,"

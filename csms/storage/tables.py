@@ -87,6 +87,8 @@ tokens = Table(
     Column("station", Text),
     Column("evse", Integer),
     Column("connector", Integer),
+    Column("budget_wh", BigInteger),  # what an order's token may draw
+    Column("budget_s", Integer),
     Column("used_ms", BigInteger),
     Column("history", Text, nullable=False, default="[]"),
     Column("updated_ms", BigInteger, nullable=False),
@@ -120,11 +122,14 @@ sessions = Table(
     Column("stop_reason", Text),
     Column("end_cause", Text),
     Column("revision", Integer, nullable=False, default=0),
+    Column("last_no", Integer, nullable=False),  # the largest number given out for it: its own or a transaction's
     Column("tx_ids", Text, nullable=False, default="[]"),
     Column("updated_ms", BigInteger, nullable=False),
     Column("data", Text, nullable=False),  # the whole session as domain/session.py writes it
     Index("sessions_by_station", "station", "no"),
     Index("sessions_open", "open", "no"),
+    Index("sessions_by_state", "state"),
+    Index("sessions_by_last_no", "last_no"),
     Index("sessions_by_order", "order_id"),
 )
 

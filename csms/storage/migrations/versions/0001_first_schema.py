@@ -396,6 +396,7 @@ def upgrade() -> None:
         sa.Column("stop_reason", sa.Text(), nullable=True),
         sa.Column("end_cause", sa.Text(), nullable=True),
         sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("last_no", sa.Integer(), nullable=False),
         sa.Column("tx_ids", sa.Text(), nullable=False),
         sa.Column("updated_ms", sa.BigInteger(), nullable=False),
         sa.Column("data", sa.Text(), nullable=False),
@@ -403,7 +404,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("id"),
     )
     with op.batch_alter_table("sessions", schema=None) as batch_op:
+        batch_op.create_index("sessions_by_last_no", ["last_no"], unique=False)
         batch_op.create_index("sessions_by_order", ["order_id"], unique=False)
+        batch_op.create_index("sessions_by_state", ["state"], unique=False)
         batch_op.create_index("sessions_by_station", ["station", "no"], unique=False)
         batch_op.create_index("sessions_open", ["open", "no"], unique=False)
 
@@ -483,6 +486,8 @@ def upgrade() -> None:
         sa.Column("station", sa.Text(), nullable=True),
         sa.Column("evse", sa.Integer(), nullable=True),
         sa.Column("connector", sa.Integer(), nullable=True),
+        sa.Column("budget_wh", sa.BigInteger(), nullable=True),
+        sa.Column("budget_s", sa.Integer(), nullable=True),
         sa.Column("used_ms", sa.BigInteger(), nullable=True),
         sa.Column("history", sa.Text(), nullable=False),
         sa.Column("updated_ms", sa.BigInteger(), nullable=False),

@@ -1,0 +1,380 @@
+"""Working through the inbox: one conversation at a time per transaction, different conversations side by side.
+
+Each message is one transaction: the order moves, the answer is written into the outbox, the inbox row is done, all or
+nothing. What the rules refuse rolls back and is answered as an error callback instead. Start and stop are answered when
+the charger has really started or stopped (`notices`), not here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from beckn_adapter import envelope
+from beckn_adapter.envelope import Context
+from beckn_adapter.errors import INTERNAL, BecknError, error_of
+from beckn_adapter.market import Market
+from beckn_adapter.outgoing import write
+from beckn_adapter.progress import Socket, progress_of
+from beckn_adapter.v2 import commands as cmd
+from beckn_adapter.v2 import encode
+from beckn_adapter.v2.decode import decode
+from beckn_adapter.v2.items import catalog_json
+from beckn_adapter.v2.orders import Speaker
+from csms.app.ordering import Asker, Claim, Ordering, Wish, find_for
+from csms.app.orders import touch_wire
+from csms.app.tokens import Tokens
+from csms.domain.order import CancelledBy, CollectedBy, Order, State
+from csms.domain.refusal import Refusal, Why
+from csms.ports import Bell, Clock, Ids, Row, Store, Table, Tx
+
+log = structlog.get_logger()
+
+_IDLE_S = 2.0
+_ATTEMPTS = 3
+# An answer nobody waits for any more is dropped; what changed something is told all the same (BECKN 1.5).
+_DROPPED_WHEN_LATE = frozenset({"discover", "select", "init"})
+_LATE_GRACE_MS = 30_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voice:
+    """Everything about how we answer."""
+
+    speaker: Speaker
+    contact: encode.Contact
+    public_url: str
+    caller_url: str | None
+    lenient: bool
+
+
+class Dispatch:
+    """The worker of the inbox."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        bell: Bell,
+        clock: Clock,
+        ids: Ids,
+        ordering: Ordering,
+        tokens: Tokens,
+        market: Market,
+        socket: Socket,
+        voice: Voice,
+        spawn: Callable[[Any], Any],
+    ) -> None:
+        self._store = store
+        self._bell = bell
+        self._clock = clock
+        self._ids = ids
+        self._ordering = ordering
+        self._tokens = tokens
+        self._market = market
+        self._socket = socket
+        self._voice = voice
+        self._spawn = spawn
+        self._busy: set[str] = set()
+
+    def check(self, context: Context, body: Mapping[str, Any]) -> None:
+        """Whether the message can be meant at all; Refusal when not (asked before the ACK)."""
+        decode(context, body, self._clock.now_ms())
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            rows = await self._store.read(lambda tx: tx.many(Table.INBOX, order="no", limit=500, state="new"))
+            heads: dict[str, Row] = {}
+            for row in rows:
+                heads.setdefault(f"{row['bap_id']}|{row['transaction_id']}", row)
+            started = 0
+            for conversation, row in heads.items():
+                if conversation in self._busy:
+                    continue
+                self._busy.add(conversation)
+                self._spawn(self._work_on(conversation, row))
+                started += 1
+            if not started:
+                await self._bell.wait("inbox", _IDLE_S)
+
+    async def _work_on(self, conversation: str, row: Row) -> None:
+        try:
+            await self._answer(row)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.exception("dispatch.failed", action=row["action"], inbox_no=row["no"])
+            await self._failed(row, repr(error))
+        finally:
+            self._busy.discard(conversation)
+            self._bell.ring("inbox")
+
+    async def _failed(self, row: Row, error: str) -> None:
+        """Our bug: tried a few times, then told as an internal error so that the buyer is not left waiting."""
+        attempts = int(row["attempts"]) + 1
+        values: dict[str, Any] = {"attempts": attempts, "error": error}
+        if attempts >= _ATTEMPTS:
+            values["state"] = "failed"
+            parsed = json.loads(row["body"])
+            context = envelope.parse_context(parsed)
+            problem = BecknError(INTERNAL, "this is our fault; ask again")
+            command = decode(context, parsed, row["received_ms"])
+            body = encode.error_for_command(self._reply(context), problem, command, self._voice.speaker)
+            await self._store.transact(lambda tx: self._finish(tx, row, body, None, values))
+            self._bell.ring("outbox")
+            return
+        await asyncio.sleep(0.2 * attempts)
+        await self._store.transact(lambda tx: tx.change(Table.INBOX, values, no=row["no"]))
+
+    # -- one message
+
+    async def _answer(self, row: Row) -> None:
+        parsed = json.loads(row["body"])
+        context = envelope.parse_context(parsed)
+        command = decode(context, parsed, row["received_ms"])
+        now_ms = self._clock.now_ms()
+        if context.action in _DROPPED_WHEN_LATE and now_ms - row["received_ms"] > context.ttl_ms + _LATE_GRACE_MS:
+            await self._store.transact(
+                lambda tx: tx.change(Table.INBOX, {"state": "done", "error": "too late to answer"}, no=row["no"])
+            )
+            return
+        try:
+            after = await self._store.transact(lambda tx: self._do(tx, row, context, command))
+        except Refusal as refusal:
+            log.info("dispatch.refused", action=context.action, why=refusal.why.value, detail=refusal.detail)
+            said = refusal
+            await self._store.transact(lambda tx: self._refuse(tx, row, context, command, said))
+            self._bell.ring("outbox")
+            return
+        for token in after:
+            await self._tokens.changed(token)
+        for topic in ("instructions", "outbox", "payments"):
+            self._bell.ring(topic)
+
+    def _refuse(self, tx: Tx, row: Row, context: Context, command: cmd.Command, refusal: Refusal) -> None:
+        error = error_of(refusal, context.action)
+        reply = self._reply(context)
+        order: Order | None = None
+        order_id = getattr(command, "order_id", None)
+        if refusal.why is not Why.UNKNOWN_ORDER and not isinstance(command, cmd.Select | cmd.Init | cmd.Discover):
+            try:
+                order = find_for(tx, self._asker(context), order_id, lenient=self._voice.lenient)
+            except Refusal:
+                order = None
+        if order is not None:
+            item = self._market.item(order.item_id)
+            body = encode.error_for_order(reply, error, order, self._voice.speaker, item=item)
+        else:
+            body = encode.error_for_command(reply, error, command, self._voice.speaker)
+        self._finish(tx, row, body, order, {"state": "done", "error": f"{error.code}: {error.message}"})
+
+    def _do(self, tx: Tx, row: Row, context: Context, command: cmd.Command) -> list[str]:
+        """Carry out and answer; the tokens that changed. Runs inside the transaction."""
+        now_ms = self._clock.now_ms()
+        asker = self._asker(context)
+        reply, speaker = self._reply(context), self._voice.speaker
+        done: dict[str, Any] = {"state": "done"}
+        match command:
+            case cmd.Discover():
+                self._finish(tx, row, self._found(reply, command, now_ms), None, done)
+            case cmd.Select():
+                order = self._ordering.select(tx, asker, _wish(command), now_ms)
+                body = encode.on_select(reply, order, speaker, **self._shown(order, now_ms))
+                self._finish(tx, row, body, order, done)
+            case cmd.Init():
+                order = self._ordering.initialise(
+                    tx,
+                    asker,
+                    _wish(command),
+                    now_ms,
+                    order_id=command.order_id,
+                    collected_by=CollectedBy(command.collected_by),
+                    claim=_claim(command.payment),
+                )
+                body = encode.on_init(reply, order, speaker, **self._shown(order, now_ms))
+                self._finish(tx, row, body, order, done)
+            case cmd.Confirm():
+                order = find_for(tx, asker, command.order_id, lenient=self._voice.lenient)
+                order = self._ordering.confirm(tx, order, _claim(command.payment), now_ms, command.wire)
+                body = encode.on_confirm(reply, order, speaker, self._progress(tx, order), item=self._item(order))
+                self._finish(tx, row, body, order, done)
+                return [order.token] if order.token is not None else []
+            case cmd.Status():
+                order = find_for(tx, asker, command.order_id, lenient=self._voice.lenient)
+                body = encode.on_status(reply, order, speaker, self._progress(tx, order), item=self._item(order))
+                self._finish(tx, row, body, order, done)
+            case cmd.Track():
+                self._track(tx, row, context, command, asker, done)
+            case cmd.Update():
+                self._update(tx, row, context, command, asker, now_ms)
+            case cmd.Cancel():
+                order = find_for(tx, asker, command.order_id, lenient=self._voice.lenient)
+                reason = command.reason or "user_request"
+                order = self._ordering.cancel(tx, order, reason, CancelledBy.BUYER, now_ms, {})
+                self._finish(tx, row, encode.on_cancel(reply, order, speaker, item=self._item(order)), order, done)
+                return [order.token] if order.token is not None else []
+            case cmd.Rating():
+                self._rate(tx, row, context, command, asker, now_ms)
+            case cmd.Support():
+                self._finish(tx, row, encode.on_support(reply, speaker, self._voice.contact), None, done)
+            case _:
+                raise Refusal(Why.NOT_SUPPORTED, f"the action {context.action} is not offered here")
+        return []
+
+    def _found(self, reply: dict[str, object], command: cmd.Discover, now_ms: int) -> dict[str, object]:
+        items = self._market.search(command.intent, now_ms)
+        speaker = self._voice.speaker
+        catalogs = []
+        if items:
+            offers = self._market.offers(items, now_ms)
+            catalogs = [
+                catalog_json(self._market.provider, items, offers, speaker.bpp, connector_enum=speaker.connector_enum)
+            ]
+        return encode.on_discover(reply, catalogs, speaker)
+
+    def _track(
+        self, tx: Tx, row: Row, context: Context, command: cmd.Track, asker: Asker, done: dict[str, Any]
+    ) -> None:
+        order_id = command.order_id
+        if order_id is None and command.tracking_id is not None:
+            order_id = command.tracking_id.removeprefix("TRACK-")
+        order = find_for(tx, asker, order_id, lenient=True)
+        progress = self._progress(tx, order)
+        url = progress.tracking_url or self._voice.public_url
+        body = encode.on_track(
+            self._reply(context),
+            order,
+            self._voice.speaker,
+            url,
+            progress,
+            item=self._item(order),
+            with_order=command.order_id is not None,
+        )
+        self._finish(tx, row, body, order, done)
+
+    def _update(self, tx: Tx, row: Row, context: Context, command: cmd.Update, asker: Asker, now_ms: int) -> None:
+        """Start or stop, by our own state (BECKN 4.8). Answered at once only when there is nothing to wait for."""
+        order = find_for(tx, asker, command.order_id, lenient=self._voice.lenient)
+        wanted = "stop" if command.wants_stop else "start"
+        if wanted == "stop":
+            before = order.state
+            order = self._ordering.stop(tx, order, now_ms)
+            at_once = before in {State.COMPLETED, State.INTERRUPTED}
+        else:
+            order, instruction = self._ordering.start(tx, order, now_ms)
+            at_once = instruction is None
+        done: dict[str, Any] = {"state": "done"}
+        if at_once:
+            body = encode.on_update(
+                self._reply(context), order, self._voice.speaker, self._progress(tx, order), item=self._item(order)
+            )
+            self._finish(tx, row, body, order, done)
+            return
+        until_ms = row["received_ms"] + context.ttl_ms
+        asked = {
+            **dict(order.wire.get("asked") or {}),
+            wanted: {"message_id": context.message_id, "until_ms": until_ms},
+        }
+        touch_wire(tx, order, now_ms, asked=asked)
+        tx.change(Table.INBOX, done, no=row["no"])
+
+    def _rate(self, tx: Tx, row: Row, context: Context, command: cmd.Rating, asker: Asker, now_ms: int) -> None:
+        order: Order | None
+        for rated in command.ratings:
+            try:
+                order = find_for(tx, asker, None, lenient=True)
+            except Refusal:
+                order = None
+            known = {self._market.provider.provider_id}
+            if order is not None:
+                known |= {order.order_id, order.item_id, order.station, order.session_id or ""}
+            if rated.target_id not in known and self._market.item(rated.target_id) is None and order is None:
+                raise Refusal(Why.UNKNOWN_TARGET, f"{rated.target_id} is nothing this buyer has used")
+            tx.save(
+                Table.RATINGS,
+                {
+                    "bap_id": asker.bap_id,
+                    "subject": rated.target_id,
+                    "category": rated.category or "ORDER",
+                    "transaction_id": asker.transaction_id,
+                    "value": str(rated.value),
+                    "feedback": json.dumps({"comments": rated.comments, "tags": list(rated.tags)}, ensure_ascii=False),
+                    "at_ms": now_ms,
+                },
+            )
+        subject = command.ratings[0].target_id
+        values = [float(r["value"]) for r in tx.many(Table.RATINGS, subject=subject)]
+        aggregate = encode.Aggregate(value=round(sum(values) / len(values), 2), count=len(values))
+        body = encode.on_rating(self._reply(context), self._voice.speaker, aggregate=aggregate)
+        self._finish(tx, row, body, None, {"state": "done"})
+
+    # -- the pieces
+
+    def _finish(
+        self, tx: Tx, row: Row, body: Mapping[str, object], order: Order | None, values: dict[str, Any]
+    ) -> None:
+        outbox_no = write(
+            tx,
+            body,
+            purpose=f"in:{row['no']}",
+            now_ms=self._clock.now_ms(),
+            order_id=order.order_id if order is not None else None,
+            caller_url=self._voice.caller_url,
+        )
+        tx.change(Table.INBOX, {**values, "outbox_no": outbox_no}, no=row["no"])
+
+    def _reply(self, context: Context) -> dict[str, object]:
+        return envelope.reply_context(context, self._voice.speaker.bpp, self._clock.now_ms())
+
+    def _progress(self, tx: Tx, order: Order) -> encode.Progress:
+        return progress_of(tx, order, self._socket, self._voice.public_url)
+
+    def _item(self, order: Order) -> Any:
+        return self._market.item(order.item_id)
+
+    def _shown(self, order: Order, now_ms: int) -> dict[str, Any]:
+        item = self._item(order)
+        offers = self._market.offers([item], now_ms) if item is not None else []
+        wanted = [offer for offer in offers if order.offer_id in {None, offer.offer_id}]
+        return {"item": item, "offer": wanted[0] if wanted else None}
+
+    @staticmethod
+    def _asker(context: Context) -> Asker:
+        return Asker(
+            network="v2",
+            bap_id=context.bap_id,
+            bap_uri=context.bap_uri,
+            transaction_id=context.transaction_id,
+            domain=context.domain,
+        )
+
+
+def _wish(command: cmd.Select | cmd.Init) -> Wish:
+    return Wish(
+        item_id=command.item_id,
+        want=command.want,
+        offer_id=command.offer_id,
+        finder_fee=command.finder_fee,
+        start_ms=command.slot.start_ms if command.slot is not None else None,
+        end_ms=command.slot.end_ms if command.slot is not None else None,
+        wire=dict(command.wire),
+    )
+
+
+def _claim(payment: cmd.PaymentClaim | None) -> Claim | None:
+    if payment is None:
+        return None
+    return Claim(
+        payment_id=payment.payment_id,
+        status=payment.status,
+        amount_minor=payment.amount_minor,
+        txn_ref=payment.txn_ref,
+        paid_at_ms=payment.paid_at_ms,
+        details={"accounts": [dict(account) for account in payment.accounts]} if payment.accounts else {},
+    )

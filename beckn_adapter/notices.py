@@ -1,0 +1,177 @@
+"""What buyers are told without having asked just now: a follower of the journal (BECKN 4.2, 4.10).
+
+    PaymentRecorded      on_status   paid, waiting for confirm         OrderEstimated   on_update   provisional bill
+    ChargingStarted      on_update   ACTIVE                            OrderBilled      on_update   the bill
+    ChargingNotStarted   on_update   error 40000                       OrderRevised     on_update   the bill, again
+    ChargingInterrupted  on_status   INTERRUPTED                       RefundMade       on_status   money went back
+    ChargingResumed      on_status   ACTIVE                            TopUpReceived    on_status   paid in full
+    MeterSampled         on_status   telemetry                         OrderCancelled   on_cancel   by us
+A start or stop that a buyer asked for is answered with the request's message id while its ttl lasts, later with a new
+one. Each fact makes at most one message (`purpose`), however often it is read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from beckn_adapter.dispatch import Voice
+from beckn_adapter.errors import error_of
+from beckn_adapter.market import Market
+from beckn_adapter.outgoing import write
+from beckn_adapter.progress import Socket, progress_of
+from beckn_adapter.v2 import encode
+from csms.app.orders import find_order, touch_wire
+from csms.domain.order import Order, Payment, State
+from csms.domain.refusal import Refusal, Why
+from csms.domain.stored import from_json
+from csms.ports import Bell, Clock, Fact, Ids, Store, Table, Tx
+
+log = structlog.get_logger()
+
+FOLLOWED = frozenset(
+    {
+        "PaymentRecorded", "ChargingStarted", "ChargingNotStarted", "ChargingInterrupted", "ChargingResumed",
+        "OrderEstimated", "OrderBilled", "OrderRevised", "RefundMade", "TopUpReceived", "OrderCancelled", "OrderFailed",
+        "MeterSampled",
+    }
+)  # fmt: skip
+
+
+class Notices:
+    """Turns facts about orders into messages to their buyers."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        bell: Bell,
+        clock: Clock,
+        ids: Ids,
+        market: Market,
+        socket: Socket,
+        voice: Voice,
+        long_break_ms: int,
+    ) -> None:
+        self._store = store
+        self._bell = bell
+        self._clock = clock
+        self._ids = ids
+        self._market = market
+        self._socket = socket
+        self._voice = voice
+        self._long_break_ms = long_break_ms
+
+    async def on_facts(self, facts: Sequence[Fact]) -> None:
+        """Write the messages of a batch of facts."""
+        concerned = [fact for fact in facts if fact.order_id is not None]
+        if not concerned:
+            return
+        message_ids = {fact.seq: self._ids.uuid4() for fact in concerned}
+
+        def work(tx: Tx) -> None:
+            for fact in concerned:
+                self._tell(tx, fact, message_ids[fact.seq])
+
+        await self._store.transact(work)
+        self._bell.ring("outbox")
+
+    def _tell(self, tx: Tx, fact: Fact, message_id: str) -> None:
+        assert fact.order_id is not None
+        order = find_order(tx, fact.order_id)
+        if order is None:
+            return  # renamed before anything but the quote was said
+        body = self._body(tx, order, fact, message_id)
+        if body is not None:
+            self._write(tx, order, body, f"fact:{fact.seq}")
+
+    def _body(self, tx: Tx, order: Order, fact: Fact, message_id: str) -> Mapping[str, object] | None:
+        speaker, item = self._voice.speaker, self._market.item(order.item_id)
+        match fact.kind:
+            case "PaymentRecorded" if order.state is State.PAID:
+                context = self._news(order, "on_status", message_id)
+                return encode.on_status(context, order, speaker, self._progress(tx, order), item=item)
+            case "ChargingStarted":
+                context = self._answer(tx, order, "start", "on_update", message_id)
+                return encode.on_update(context, order, speaker, self._progress(tx, order), item=item)
+            case "ChargingNotStarted":
+                context = self._answer(tx, order, "start", "on_update", message_id)
+                error = error_of(Refusal(Why.CHARGER_REFUSED, str(fact.body.get("reason"))), "update")
+                return encode.error_for_order(context, error, order, speaker, item=item)
+            case "ChargingInterrupted" | "ChargingResumed" | "TopUpReceived":
+                context = self._news(order, "on_status", message_id)
+                return encode.on_status(context, order, speaker, self._progress(tx, order), item=item)
+            case "MeterSampled" if order.state in {State.ACTIVE, State.STOPPING}:
+                context = self._news(order, "on_status", message_id)
+                return encode.on_status(context, order, speaker, self._progress(tx, order), item=item)
+            case "OrderEstimated":
+                context = self._news(order, "on_update", message_id)
+                return encode.on_update(context, order, speaker, self._progress(tx, order), item=item)
+            case "OrderBilled":
+                context = self._answer(tx, order, "stop", "on_update", message_id)
+                return encode.on_update(context, order, speaker, self._progress(tx, order), item=item)
+            case "OrderRevised":
+                context = self._news(order, "on_update", message_id)
+                progress = self._progress(tx, order)
+                return encode.on_update(context, order, speaker, progress, item=item, is_revised=True)
+            case "RefundMade" if order.state is not State.CANCELLED:
+                context = self._news(order, "on_status", message_id)
+                refund = from_json(Payment, fact.body["payment"])
+                return encode.on_refund(context, order, speaker, refund, self._progress(tx, order), item=item)
+            case "OrderCancelled" if fact.body.get("by") != "buyer":
+                return encode.on_cancel(self._news(order, "on_cancel", message_id), order, speaker, item=item)
+            case "OrderFailed":
+                return encode.on_cancel(self._news(order, "on_cancel", message_id), order, speaker, item=item)
+        return None
+
+    def _news(self, order: Order, action: str, message_id: str) -> dict[str, object]:
+        return encode.news_for(order, self._voice.speaker, action, message_id, self._clock.now_ms())
+
+    def _answer(self, tx: Tx, order: Order, what: str, action: str, message_id: str) -> dict[str, object]:
+        """The answer to a start or stop that was asked for, if its asker may still be waiting."""
+        asked: dict[str, Any] = dict(order.wire.get("asked") or {})
+        waiting = asked.pop(what, None)
+        if waiting is not None:
+            now_ms = self._clock.now_ms()
+            touch_wire(tx, order, now_ms, asked=asked)
+            if now_ms <= waiting["until_ms"]:
+                message_id = waiting["message_id"]
+        return self._news(order, action, message_id)
+
+    def _progress(self, tx: Tx, order: Order) -> encode.Progress:
+        return progress_of(tx, order, self._socket, self._voice.public_url)
+
+    def _write(self, tx: Tx, order: Order, body: Mapping[str, object], purpose: str) -> None:
+        write(
+            tx,
+            body,
+            purpose=purpose,
+            now_ms=self._clock.now_ms(),
+            order_id=order.order_id,
+            caller_url=self._voice.caller_url,
+        )
+
+    async def tick(self, now_ms: int) -> None:
+        """A break that lasts is told once more, as an estimate (BECKN 4.10)."""
+        rows = await self._store.read(lambda tx: tx.many(Table.ORDERS, state="INTERRUPTED", limit=500))
+        for row in rows:
+            data = json.loads(row["data"])
+            since_ms = data.get("interrupted_at_ms")
+            if since_ms is None or now_ms - since_ms < self._long_break_ms:
+                continue
+            order_id, message_id, purpose = row["id"], self._ids.uuid4(), f"break:{row['id']}:{since_ms}"
+
+            def work(tx: Tx, order_id: str = order_id, message_id: str = message_id, purpose: str = purpose) -> None:
+                order = find_order(tx, order_id)
+                if order is None or tx.one(Table.OUTBOX, purpose=purpose) is not None:
+                    return
+                context = self._news(order, "on_update", message_id)
+                item = self._market.item(order.item_id)
+                body = encode.on_update(context, order, self._voice.speaker, self._progress(tx, order), item=item)
+                self._write(tx, order, body, purpose)
+
+            await self._store.transact(work)
+            self._bell.ring("outbox")

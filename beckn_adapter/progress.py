@@ -1,0 +1,88 @@
+"""What is known of an order's charging right now, read from the store for a callback or a tracking page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from beckn_adapter.v2.orders import Progress, Sample, connector_status
+from csms.domain.order import Order, State
+from csms.domain.reported import SocketStatus
+from csms.domain.units import from_minor, rfc3339
+from csms.ports import ReadTx, Row, Table
+
+_SAMPLES = 20
+Socket = Callable[[Order], tuple[SocketStatus | None, bool]]
+
+
+def progress_of(tx: ReadTx, order: Order, socket: Socket, public_url: str) -> Progress:
+    """Energy, minutes, the last samples and the connector's status. `socket` tells (status, online)."""
+    row = tx.one(Table.ORDERS, id=order.order_id)
+    url = f"{public_url}/track/{row['tracking']}" if row is not None and row["tracking"] else None
+    reservation = tx.many(Table.RESERVATIONS, limit=1, order_id=order.order_id)
+    reservation_id = str(reservation[0]["id"]) if reservation else None
+    status, online = socket(order)
+    session = tx.one(Table.SESSIONS, id=order.session_id) if order.session_id is not None else None
+    if session is None:
+        waiting = order.state in {State.CONFIRMED, State.STARTING}
+        said = connector_status(status, is_online=online, is_holder=True) if waiting else None
+        return Progress(connector_status=said, tracking_url=url, reservation_id=reservation_id)
+    return Progress(
+        energy_wh=session["energy_wh"],
+        minutes=minutes_of(session),
+        telemetry=samples_of(tx, session) if order.state is not State.COMPLETED else (),
+        connector_status="UNAVAILABLE" if order.state is State.INTERRUPTED else None,
+        last_updated_ms=session["last_proven_ms"] or session["updated_ms"],
+        tracking_url=url,
+        reservation_id=reservation_id,
+    )
+
+
+def samples_of(tx: ReadTx, session: Row) -> tuple[Sample, ...]:
+    """The last samples, oldest first; energy counts from the session's start and never falls."""
+    rows = tx.many(Table.READINGS, order="-at_ms", limit=_SAMPLES, subject=session["no"])
+    start_wh = session["meter_start_wh"]
+    best = 0
+    samples = []
+    for row in reversed(rows):
+        energy_wh = None
+        if row["register_wh"] >= 0 and start_wh is not None:
+            best = max(best, row["register_wh"] - start_wh)
+            energy_wh = best
+        samples.append(
+            Sample(
+                at_ms=row["at_ms"],
+                energy_wh=energy_wh,
+                power_w=row["power_w"],
+                current_ma=row["current_ma"],
+                voltage_mv=row["voltage_mv"],
+                soc_percent=row["soc_percent"],
+            )
+        )
+    return tuple(samples)
+
+
+def minutes_of(session: Row) -> int:
+    """Whole minutes from the start to the last thing known."""
+    if session["started_ms"] is None:
+        return 0
+    end_ms = session["ended_ms"] or session["last_proven_ms"] or session["started_ms"]
+    return int(max(0, end_ms - session["started_ms"]) // 60_000)
+
+
+def page_of(order: Order, session: Row | None) -> dict[str, Any]:
+    """The tracking view: read-only, nothing about the buyer."""
+    total = order.final or order.estimate
+    return {
+        "order_status": order.state.value,
+        "session_status": session["state"] if session is not None else None,
+        "energy_kwh": session["energy_wh"] / 1000 if session is not None and session["energy_wh"] is not None else None,
+        "power_kw": session["power_w"] / 1000 if session is not None and session["power_w"] is not None else None,
+        "soc_percent": session["soc_percent"] if session is not None else None,
+        "started_at": rfc3339(session["started_ms"]) if session is not None and session["started_ms"] else None,
+        "ended_at": rfc3339(session["ended_ms"]) if session is not None and session["ended_ms"] else None,
+        "updated_at": rfc3339(session["updated_ms"]) if session is not None else None,
+        "cost": str(from_minor(total.total_minor)) if total is not None else None,
+        "currency": order.quote.currency,
+        "final": order.final is not None,
+    }

@@ -1,0 +1,211 @@
+"""Charge detail records: finished sessions with their price, as JSON pages or as one streamed CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from aiohttp import web
+from pydantic import Field, JsonValue, field_validator
+
+from csms.api.models import Instant, Money, Time, View, money, time
+from csms.api.pages import Page, PageQuery, encode, number_key
+from csms.api.routes import JSON, Call, Routes
+from csms.api.sessions import parsed
+from csms.app import queries
+from csms.domain.units import to_ms
+from csms.ports import ReadTx, Row
+
+route: Final = Routes("CDRs")
+
+CSV: Final = "text/csv"
+_COLUMNS: Final = (
+    "id",
+    "charger_id",
+    "evse_id",
+    "connector_id",
+    "token",
+    "order_id",
+    "state",
+    "started_at",
+    "ended_at",
+    "meter_start_wh",
+    "meter_stop_wh",
+    "energy_wh",
+    "quality",
+    "stop_reason",
+    "end_cause",
+    "revision",
+    "provisional",
+    "amount",
+    "currency",
+)
+_CHUNK: Final = 500
+# A spreadsheet runs a cell that begins so; chargers and drivers choose some of these texts.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+class Cdr(View):
+    """What a finished session delivered and cost. `amount` is null when nothing was sold."""
+
+    id: str = Field(description="the session's id")
+    session_id: str
+    charger_id: str
+    evse_id: int
+    connector_id: int
+    token: str | None
+    order_id: str | None
+    state: str
+    started_at: Time | None
+    ended_at: Time | None
+    meter_start_wh: int | None
+    meter_stop_wh: int | None
+    energy_wh: int | None
+    quality: str | None
+    stop_reason: str | None
+    end_cause: str | None
+    revision: int
+    provisional: bool = Field(description="a later fact may change it")
+    amount: Money | None
+    breakdown: JsonValue
+
+
+class CdrQuery(PageQuery):
+    """Filters and form of the export. CSV ignores `limit` and `cursor`: it streams everything."""
+
+    format: Literal["json", "csv"] = "json"
+    charger_id: str | None = None
+    order_id: str | None = None
+    token: str | None = None
+    from_: Instant | None = Field(default=None, alias="from", description="ended at or after")
+    to: Instant | None = Field(default=None, description="ended before")
+    tz: str = Field(default="UTC", description="time zone of the CSV's times, e.g. Asia/Kolkata")
+
+    @field_validator("tz")
+    @classmethod
+    def _is_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"{name!r} is no time zone") from error
+        return name
+
+
+@route(
+    "GET",
+    "/api/v1/cdrs",
+    query=CdrQuery,
+    answer=Page[Cdr],
+    media=(JSON, CSV),
+    summary="Charge detail records, newest first",
+)
+async def list_cdrs(call: Call[CdrQuery, None]) -> Page[Cdr] | web.StreamResponse:
+    """One page as JSON, or everything as CSV."""
+    if call.query.format == "csv":
+        return await _stream(call)
+    items, after = await _page(call, call.query.limit, number_key(call.query.cursor))
+    return Page[Cdr](items=items, next_cursor=encode(after))
+
+
+async def _page(call: Call[CdrQuery, None], limit: int, after: int | None) -> tuple[list[Cdr], Any]:
+    q = call.query
+
+    def read(tx: ReadTx) -> tuple[queries.Found, dict[int, Row]]:
+        found = queries.finished_sessions(
+            tx,
+            limit=limit,
+            after=after,
+            from_ms=to_ms(q.from_) if q.from_ else None,
+            to_ms=to_ms(q.to) if q.to else None,
+            station=q.charger_id,
+            order_id=q.order_id,
+            token=sorted({q.token, queries.normal_token(q.token)}) if q.token else None,
+        )
+        return found, queries.newest_revisions(tx, [row["no"] for row in found.rows])
+
+    found, revisions = await call.system.store.read(read)
+    return [_view(row, revisions.get(row["no"])) for row in found.rows], found.after
+
+
+async def _stream(call: Call[CdrQuery, None]) -> web.StreamResponse:
+    response = web.StreamResponse(
+        headers={
+            "Content-Type": f"{CSV}; charset=utf-8",
+            "Content-Disposition": 'attachment; filename="cdrs.csv"',
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+        }
+    )
+    # The first rows are read before the headers leave, so that a fault still becomes a proper answer.
+    chunks = _chunks(call)
+    first = await anext(chunks)
+    await response.prepare(call.request)
+    await response.write(_lines([_COLUMNS]) + first)
+    async for chunk in chunks:
+        await response.write(chunk)
+    await response.write_eof()
+    return response
+
+
+async def _chunks(call: Call[CdrQuery, None]) -> AsyncIterator[bytes]:
+    zone, after = ZoneInfo(call.query.tz), None
+    while True:
+        items, after = await _page(call, _CHUNK, after)
+        yield _lines([_cells(cdr, zone) for cdr in items])
+        if after is None:
+            return
+
+
+def _cells(cdr: Cdr, zone: ZoneInfo) -> list[Any]:
+    values = cdr.model_dump(exclude={"amount", "breakdown"})
+    values["provisional"] = str(cdr.provisional).lower()
+    values["amount"] = cdr.amount.amount if cdr.amount else None
+    values["currency"] = cdr.amount.currency if cdr.amount else None
+    for name in ("started_at", "ended_at"):
+        values[name] = _in_zone(values[name], zone)
+    return [_harmless(values[name]) if name != "amount" else values[name] for name in _COLUMNS]
+
+
+def _in_zone(at: str | None, zone: ZoneInfo) -> str | None:
+    if at is None or zone.key == "UTC":
+        return at
+    return datetime.fromisoformat(at).astimezone(zone).isoformat(timespec="seconds")
+
+
+def _harmless(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _lines(rows: list[Any]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()
+
+
+def _view(row: Row, revision: Row | None) -> Cdr:
+    return Cdr(
+        id=row["id"],
+        session_id=row["id"],
+        charger_id=row["station"],
+        evse_id=row["evse"],
+        connector_id=row["connector"],
+        token=row["token"],
+        order_id=row["order_id"],
+        state=row["state"],
+        started_at=time(row["started_ms"]),
+        ended_at=time(row["ended_ms"]),
+        meter_start_wh=row["meter_start_wh"],
+        meter_stop_wh=row["meter_stop_wh"],
+        energy_wh=row["energy_wh"],
+        quality=row["quality"],
+        stop_reason=row["stop_reason"],
+        end_cause=row["end_cause"],
+        revision=revision["revision"] if revision else row["revision"],
+        provisional=bool(revision["provisional"]) if revision else row["state"] == "ABANDONED",
+        amount=money(revision["amount_minor"], revision["currency"]) if revision else None,
+        breakdown=parsed(revision["breakdown"]) if revision else None,
+    )

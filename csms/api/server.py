@@ -1,0 +1,80 @@
+"""The operator's REST API as one aiohttp application.
+
+    app = build_operator_app(system)
+
+Pages for people are added to the same application by whoever serves them; they may put a `auth.PRINCIPAL` into the
+request to use these routes with a login of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from aiohttp import web
+
+from csms.api import (
+    about,
+    cases,
+    catalogue,
+    cdrs,
+    chargers,
+    charging_profiles,
+    commands,
+    events,
+    keys,
+    ocpp,
+    orders,
+    reservations,
+    sessions,
+    tokens,
+)
+from csms.api.docs import add_docs
+from csms.api.handling import http_handler, problem_middleware
+from csms.api.openapi import document
+from csms.api.routes import Operation
+from csms.api.system import System
+
+_RESOURCES: Final = (
+    chargers,
+    ocpp,
+    commands,
+    sessions,
+    cdrs,
+    tokens,
+    reservations,
+    charging_profiles,
+    catalogue,
+    orders,
+    cases,
+    events,
+    keys,
+    about,
+)
+OPERATIONS: Final[tuple[Operation, ...]] = tuple(
+    operation for resource in _RESOURCES for operation in resource.route.operations
+)
+# A location with a few hundred EVSEs is some hundred KiB.
+_LARGEST_BODY: Final = 1024 * 1024
+
+
+def build_operator_app(system: System) -> web.Application:
+    """The application; it is not yet listening."""
+    app = web.Application(middlewares=[problem_middleware], client_max_size=_LARGEST_BODY)
+    app[events.OPEN_STREAMS] = set()
+    for operation in OPERATIONS:
+        app.router.add_route(operation.method, operation.path, http_handler(system, operation))
+    add_docs(app, openapi_document(system.version))
+    app.on_shutdown.append(_end_streams)
+    return app
+
+
+def openapi_document(version: str) -> dict[str, Any]:
+    """The description of every operation."""
+    return document(OPERATIONS, version)
+
+
+async def _end_streams(app: web.Application) -> None:
+    streams: set[asyncio.Task[object]] = app[events.OPEN_STREAMS]
+    for task in list(streams):
+        task.cancel()

@@ -1,0 +1,286 @@
+"""What is for sale: operators' locations, tariffs and offers, joined with the sockets of real chargers. In memory.
+
+An OCPI EVSE belongs to a charger by the first rule that fits:
+
+1. it says so: `charger_id`, and `charger_evse` (the charger's own number) when it is not the only one;
+2. its `uid` is the charger's id, or the id, one of `*-_:/#.` and the number;
+3. the charger's `location_id` is this location and nothing else names it: one charger takes the EVSEs in their
+   order, several chargers take one EVSE each when the counts agree.
+
+What no rule joins is not sold; `GET /locations/{id}` shows what was joined to what.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from csms.app.ocpitariff import read_tariff
+from csms.domain.refusal import Refusal, Why
+from csms.domain.tariff import Discount, Tariff
+from csms.ports import Store, Table
+
+_SEPARATORS = "*-_:/#."
+_DEFAULT_POWER_W = 7_400
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A discount somebody may ask for by id. `items` empty = everything."""
+
+    discount: Discount
+    name: str
+    items: frozenset[str] = frozenset()
+    valid_from_ms: int | None = None
+    valid_until_ms: int | None = None
+
+    def holds(self, item_id: str, now_ms: int) -> bool:
+        """Whether it applies to this item now."""
+        if self.items and item_id not in self.items:
+            return False
+        if self.valid_from_ms is not None and now_ms < self.valid_from_ms:
+            return False
+        return self.valid_until_ms is None or now_ms < self.valid_until_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Offering:
+    """One connector for sale: where it is, what it is, what it costs."""
+
+    item_id: str
+    station: str
+    evse: int
+    connector: int
+    evse_id: str
+    location: Mapping[str, Any] = field(repr=False)
+    standard: str  # OCPI's ConnectorType
+    power_type: str
+    format: str
+    max_power_w: int
+    tariff: Tariff | None
+    reservable: bool = False
+
+    @property
+    def base_offer_id(self) -> str | None:
+        """The id under which the plain tariff is offered."""
+        return f"offer-{self.tariff.tariff_id}" if self.tariff is not None else None
+
+
+@dataclass(slots=True)
+class _Loaded:
+    offerings: dict[str, Offering] = field(default_factory=dict)
+    by_socket: dict[tuple[str, int, int], Offering] = field(default_factory=dict)
+    by_evse: dict[tuple[str, int], Offering | None] = field(default_factory=dict)  # None: more than one connector
+    by_name: dict[str, Offering] = field(default_factory=dict)
+    tariffs: dict[str, Tariff] = field(default_factory=dict)
+    offers: dict[str, Offer] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+class Inventory:
+    """Everything for sale. `generation` grows with every change, so that an index can follow."""
+
+    def __init__(self, store: Store, provider_id: str) -> None:
+        self._store = store
+        self._provider_id = provider_id
+        self._loaded = _Loaded()
+        self.generation = 0
+
+    async def load(self) -> None:
+        """Read it all again: at start, and after an operator changed something."""
+        locations, tariffs, offers, stations = await self._store.read(
+            lambda tx: (
+                tx.many(Table.LOCATIONS, order="id"),
+                tx.many(Table.TARIFFS, order="id"),
+                tx.many(Table.OFFERS, order="id"),
+                tx.many(Table.STATIONS, order="id", deleted=0),
+            )
+        )
+        loaded = _Loaded()
+        for row in tariffs:
+            try:
+                loaded.tariffs[row["id"]] = read_tariff(row["id"], json.loads(row["data"]))
+            except Refusal as refusal:  # put by an older version that took more: shown, not sold
+                loaded.problems.append(f"tariff {row['id']}: {refusal.detail}")
+        for row in offers:
+            try:
+                loaded.offers[row["id"]] = read_offer(row["id"], json.loads(row["data"]))
+            except Refusal as refusal:
+                loaded.problems.append(f"offer {row['id']}: {refusal.detail}")
+        chargers = {row["id"]: row["location_id"] for row in stations}
+        for row in locations:
+            for offering in self._of_location(json.loads(row["data"]), chargers, loaded.tariffs):
+                loaded.offerings[offering.item_id] = offering
+                loaded.by_socket.setdefault((offering.station, offering.evse, offering.connector), offering)
+                evse = (offering.station, offering.evse)
+                loaded.by_evse[evse] = None if evse in loaded.by_evse else offering
+                loaded.by_name.setdefault(offering.evse_id, offering)
+        self._loaded = loaded
+        self.generation += 1
+
+    def all(self) -> Iterable[Offering]:
+        """Every connector for sale."""
+        return self._loaded.offerings.values()
+
+    def offers(self) -> Mapping[str, Offer]:
+        """Every discount, by id."""
+        return self._loaded.offers
+
+    def tariff(self, tariff_id: str) -> Tariff | None:
+        """A tariff by id."""
+        return self._loaded.tariffs.get(tariff_id)
+
+    def problems(self) -> list[str]:
+        """What was put but cannot be used."""
+        return self._loaded.problems
+
+    def find(self, item_id: str) -> Offering:
+        """By item id, or by EVSE id (what stands on the sticker). Refusal(UNKNOWN_ITEM)."""
+        found = self._loaded.offerings.get(item_id) or self._loaded.by_name.get(item_id)
+        if found is None:
+            raise Refusal(Why.UNKNOWN_ITEM, f"there is no item {item_id}")
+        return found
+
+    def at(self, station: str, evse: int, connector: int) -> Offering | None:
+        """What is sold at a socket. 1.6 numbers its connectors alone, so an EVSE with one connector is enough."""
+        loaded = self._loaded
+        return loaded.by_socket.get((station, evse, connector)) or loaded.by_evse.get((station, evse))
+
+    def discount(self, offer_id: str, offering: Offering, now_ms: int) -> Discount | None:
+        """The discount behind an offer id; None for the plain tariff. Refusal(UNKNOWN_OFFER)."""
+        if offer_id == offering.base_offer_id:
+            return None
+        offer = self._loaded.offers.get(offer_id)
+        if offer is None or not offer.holds(offering.item_id, now_ms):
+            raise Refusal(Why.UNKNOWN_OFFER, f"the offer {offer_id} does not exist, has ended or is not for this item")
+        return offer.discount
+
+    def _of_location(
+        self, location: Mapping[str, Any], chargers: Mapping[str, str | None], tariffs: Mapping[str, Tariff]
+    ) -> Iterable[Offering]:
+        evses = [evse for evse in location.get("evses") or [] if evse.get("status") != "REMOVED"]
+        joined = join(location, evses, chargers)
+        fallback = next(iter(tariffs.values())) if len(tariffs) == 1 else None
+        for evse in evses:
+            owner = joined.get(str(evse.get("uid")))
+            if owner is None:
+                continue
+            station, number = owner
+            connectors = evse.get("connectors") or []
+            for index, connector in enumerate(connectors):
+                own = str(connector.get("id", index + 1))
+                # One connector on an EVSE is the charger's connector of the same number in 1.6 and 2.0.1 alike;
+                # only a second connector on the same EVSE needs its own number.
+                connector_no = int(own) if len(connectors) > 1 and own.isdigit() else index + 1
+                evse_id = str(evse.get("evse_id") or evse.get("uid"))
+                tariff = next(
+                    (tariffs[name] for name in connector.get("tariff_ids") or [] if name in tariffs), fallback
+                )
+                yield Offering(
+                    item_id=f"IND*{self._provider_id}*{location.get('id')}*{evse_id}*{own}",
+                    station=station,
+                    evse=number,
+                    connector=connector_no,
+                    evse_id=evse_id,
+                    location=location,
+                    standard=str(connector.get("standard", "")),
+                    power_type=str(connector.get("power_type", "AC_1_PHASE")),
+                    format=str(connector.get("format", "SOCKET")),
+                    max_power_w=power_of(connector),
+                    tariff=tariff,
+                    reservable="RESERVABLE" in (evse.get("capabilities") or []),
+                )
+
+
+def join(
+    location: Mapping[str, Any], evses: list[Mapping[str, Any]], chargers: Mapping[str, str | None]
+) -> dict[str, tuple[str, int]]:
+    """EVSE uid -> (charger id, the charger's own EVSE number), by the rules at the top."""
+    joined: dict[str, tuple[str, int]] = {}
+    for evse in evses:
+        found = _by_charger_id(evse, evses, chargers) or _by_uid(str(evse.get("uid")), chargers)
+        if found is not None:
+            joined[str(evse.get("uid"))] = found
+    if joined:
+        return joined
+    here = sorted(charger for charger, at in chargers.items() if at == location.get("id"))
+    if len(here) == 1:
+        for index, evse in enumerate(evses):
+            uid = str(evse.get("uid"))
+            joined[uid] = (here[0], int(uid) if uid.isdigit() and 0 < int(uid) <= len(evses) else index + 1)
+    elif here and len(here) == len(evses):
+        joined = {str(evse.get("uid")): (charger, 1) for charger, evse in zip(here, evses, strict=True)}
+    return joined
+
+
+def _by_charger_id(
+    evse: Mapping[str, Any], evses: list[Mapping[str, Any]], chargers: Mapping[str, str | None]
+) -> tuple[str, int] | None:
+    charger = str(evse.get("charger_id"))
+    if charger not in chargers:
+        return None
+    if evse.get("charger_evse") is not None:
+        return charger, int(evse["charger_evse"])
+    same = [other for other in evses if other.get("charger_id") == charger]
+    return charger, same.index(evse) + 1
+
+
+def _by_uid(uid: str, chargers: Mapping[str, str | None]) -> tuple[str, int] | None:
+    if uid in chargers:
+        return uid, 1
+    match = re.fullmatch(rf"(.+)[{re.escape(_SEPARATORS)}](\d+)", uid)
+    return (match[1], int(match[2])) if match and match[1] in chargers else None
+
+
+def power_of(connector: Mapping[str, Any]) -> int:
+    """The most a connector gives, in W: as said, else from volts, amperes and phases."""
+    if connector.get("max_electric_power"):
+        return int(connector["max_electric_power"])
+    volts, amperes = connector.get("max_voltage"), connector.get("max_amperage")
+    if not volts or not amperes:
+        return _DEFAULT_POWER_W
+    phases = 3 if connector.get("power_type") == "AC_3_PHASE" else 1
+    return int(volts) * int(amperes) * phases
+
+
+def read_offer(offer_id: str, data: Mapping[str, Any]) -> Offer:
+    """`{name, percent, cap, flat, threshold_kwh, items, valid_from, valid_until}` -> an offer."""
+    from datetime import datetime
+
+    def decimal(name: str) -> Decimal:
+        try:
+            return Decimal(str(data.get(name) or 0))
+        except ArithmeticError as error:
+            raise Refusal(Why.INVALID_REQUEST, f"{name} is not a number") from error
+
+    def instant(name: str) -> int | None:
+        if not data.get(name):
+            return None
+        try:
+            return int(datetime.fromisoformat(str(data[name])).timestamp() * 1000)
+        except ValueError as error:
+            raise Refusal(Why.INVALID_REQUEST, f"{name} is not a time") from error
+
+    name = str(data.get("name") or offer_id)
+    try:
+        discount = Discount(
+            offer_id=offer_id,
+            label=str(data.get("label") or name),
+            percent=decimal("percent"),
+            cap=decimal("cap") if data.get("cap") is not None else None,
+            flat=decimal("flat"),
+            threshold_wh=int(decimal("threshold_kwh") * 1000),
+        )
+    except ValueError as error:
+        raise Refusal(Why.INVALID_REQUEST, str(error)) from error
+    return Offer(
+        discount=discount,
+        name=name,
+        items=frozenset(map(str, data.get("items") or [])),
+        valid_from_ms=instant("valid_from"),
+        valid_until_ms=instant("valid_until"),
+    )

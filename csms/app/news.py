@@ -1,0 +1,72 @@
+"""News for the charger path that comes from elsewhere: an order to stop, a settled session, a changed token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from csms.app.charging import Charging
+from csms.app.orders import find_order
+from csms.app.stations import Stations
+from csms.app.tokens import Tokens
+from csms.domain import session_events as ev
+from csms.domain.order import State
+from csms.ports import Clock, Fact, Store
+
+log = structlog.get_logger()
+
+
+class StationNews:
+    """Follower of the journal on behalf of the sessions in memory."""
+
+    FOLLOWED = frozenset(
+        {"StopRequested", "ChargingStarted", "SessionSettled", "SessionEnded", "SessionAbandoned", "TokenChanged"}
+    )
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        stations: Stations,
+        charging: Charging,
+        tokens: Tokens,
+        clock: Clock,
+        on_session_over: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._stations = stations
+        self._charging = charging
+        self._tokens = tokens
+        self._clock = clock
+        self._on_session_over = on_session_over
+
+    async def on_facts(self, facts: Sequence[Fact]) -> None:
+        """Tell each fact to whom it concerns; telling twice changes nothing."""
+        for fact in facts:
+            match fact.kind:
+                case "TokenChanged":
+                    await self._tokens.changed(str(fact.body["uid"]))
+                case "SessionSettled":
+                    await self._settled(fact)
+                case "SessionEnded" | "SessionAbandoned":
+                    self._on_session_over(str(fact.body["session_id"]))
+                case "StopRequested" | "ChargingStarted" if fact.order_id is not None:
+                    await self._stop(fact.order_id)
+
+    async def _settled(self, fact: Fact) -> None:
+        found = await self._stations.session(str(fact.body["session_id"]))
+        if found is not None:
+            station, session = found
+            self._charging.tell(station, session, ev.Settled(self._clock.now_ms(), int(fact.body["revision"])))
+
+    async def _stop(self, order_id: str) -> None:
+        """The buyer wants the end. A stop that was asked while it was starting takes effect once it has started."""
+        order = await self._store.read(lambda tx: find_order(tx, order_id))
+        if order is None or order.session_id is None or order.stop_asked_at_ms is None:
+            return
+        if order.state not in {State.STOPPING, State.INTERRUPTED}:
+            return
+        found = await self._stations.session(order.session_id)
+        if found is not None:
+            self._charging.request_stop(*found, ev.StopCause.USER)

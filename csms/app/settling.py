@@ -1,0 +1,321 @@
+"""From what the chargers proved to what the buyer pays. Follows the journal; every step may be done twice.
+
+    SessionStarted … -> the order hears of it           SessionEnded, SessionAbandoned, SessionRevised
+    SessionInterrupted, SessionResumed                     -> bill by the order's own terms -> ledger (deltas only)
+    InstructionRefused, InstructionExpired (a start)       -> order BILLED or REVISED, money moves queued
+                                                           -> SessionSettled, which the charger path tells the session
+A session without an order is priced by its socket's tariff into a revision (a CDR), without a ledger.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from csms.app.cases import open_case
+from csms.app.catalogue import Inventory
+from csms.app.orders import act, ledger_of, post, take_order
+from csms.app.paying import ask_top_up, queue_moves
+from csms.domain.ledger import latest_revision, outstanding
+from csms.domain.order import Begin, Bill, End, Interrupt, Order, Resume, StartFailed, State
+from csms.domain.refusal import Refusal
+from csms.domain.settlement import Charge, margin_minor, settle
+from csms.domain.stored import to_json
+from csms.domain.tariff import Pattern, Slice, Terms, Usage, bill
+from csms.ports import Bell, Clock, Fact, Ids, Payments, Row, Store, Table, Tx
+
+log = structlog.get_logger()
+
+FOLLOWED = frozenset(
+    {
+        "SessionStarted", "SessionInterrupted", "SessionResumed", "SessionEnded", "SessionAbandoned", "SessionRevised",
+        "SessionVoided", "InstructionRefused", "InstructionExpired",
+    }
+)  # fmt: skip
+_PRICED_QUALITIES = frozenset({"A", "B", "C"})  # D is provisional only, U never (SESSIONS 5.3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettlingRules:
+    """The operator's choices."""
+
+    provisional_after_ms: int = 5 * 60_000  # after the driver was told (SESSIONS 5.9)
+    sample_interval_ms: int = 60_000
+    default_rated_w: int = 7_400
+
+
+class Settling:
+    """The follower that moves orders and money."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        inventory: Inventory,
+        payments: Payments,
+        clock: Clock,
+        ids: Ids,
+        bell: Bell,
+        rules: SettlingRules,
+    ) -> None:
+        self._store = store
+        self._inventory = inventory
+        self._payments = payments
+        self._clock = clock
+        self._ids = ids
+        self._bell = bell
+        self._rules = rules
+
+    async def on_facts(self, facts: Sequence[Fact]) -> None:
+        """One transaction per fact, so that one stuck order does not hold the news of the others' transaction."""
+        for fact in facts:
+            now_ms = self._clock.now_ms()
+            await self._store.transact(lambda tx, fact=fact, now_ms=now_ms: self._on_fact(tx, fact, now_ms))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+        self._bell.ring("payments")
+
+    def _on_fact(self, tx: Tx, fact: Fact, now_ms: int) -> None:
+        match fact.kind:
+            case "SessionEnded" | "SessionAbandoned" | "SessionRevised":
+                self.settle_session(tx, fact, now_ms)
+                return
+            case "InstructionRefused" | "InstructionExpired":
+                self._start_failed(tx, fact, now_ms)
+                return
+        order = take_order(tx, fact.order_id) if fact.order_id is not None else None
+        if order is None:
+            return
+        match fact.kind:
+            case "SessionStarted" if fact.body.get("authorised"):
+                self._try(
+                    tx,
+                    order,
+                    Begin(session_id=fact.body["session_id"], at_ms=fact.body["started_ms"] or now_ms),
+                    now_ms,
+                )
+            case "SessionInterrupted":
+                estimate = self._estimate(tx, order, fact)
+                self._try(tx, order, Interrupt(at_ms=fact.at_ms, estimate=estimate), now_ms)
+            case "SessionResumed":
+                self._try(tx, order, Resume(at_ms=fact.at_ms), now_ms)
+            case "SessionVoided":
+                self._try(tx, order, StartFailed(reason="the charger gave up before any energy flowed"), now_ms)
+
+    @staticmethod
+    def _try(tx: Tx, order: Order, command: Any, now_ms: int) -> Order:
+        """News from the charger cannot be refused; what the order cannot take in this state it has heard already."""
+        try:
+            return act(tx, order, command, now_ms)[0]
+        except Refusal as refusal:
+            log.info("order.news_not_taken", order_id=order.order_id, state=order.state.value, why=refusal.detail)
+            return order
+
+    def _start_failed(self, tx: Tx, fact: Fact, now_ms: int) -> None:
+        if fact.body.get("kind") != "start" or fact.order_id is None:
+            return
+        order = take_order(tx, fact.order_id)
+        if order is None or order.state not in {State.STARTING, State.STOPPING} or order.session_id is not None:
+            return
+        reason = fact.body.get("reason") or "no answer"
+        self._try(tx, order, StartFailed(reason=f"the charger did not start: {reason}"), now_ms)
+
+    # -- bills
+
+    def _estimate(self, tx: Tx, order: Order, fact: Fact) -> Any:
+        session = tx.one(Table.SESSIONS, no=fact.session_no)
+        if session is None:
+            return None
+        try:
+            return bill(order.terms, usage_of(tx, session))
+        except Refusal:
+            return None
+
+    def settle_session(self, tx: Tx, fact: Fact, now_ms: int) -> None:
+        """Bill what the session proves now. Nothing happens when this version of it is billed already."""
+        session = tx.take(Table.SESSIONS, no=fact.session_no)
+        if session is None:
+            return
+        if session["quality"] not in _PRICED_QUALITIES and session["energy_wh"]:
+            self._case(tx, session, now_ms, "UNPRICED", "The energy of this session is an estimate; it is not billed.")
+            return
+        billed = tx.many(Table.REVISIONS, order="-revision", limit=1, session_no=session["no"])
+        if billed and not billed[0]["provisional"] and billed[0]["reason"] == _digest(session):
+            return
+        order = take_order(tx, session["order_id"]) if session["order_id"] else None
+        if order is None:
+            self._price_alone(tx, session, billed, now_ms)
+            return
+        end = End(at_ms=session["ended_ms"] or now_ms, cause=session["end_cause"] or "Unknown")
+        if order.session_id is None:
+            order = self._try(tx, order, Begin(session_id=session["id"], at_ms=session["started_ms"] or now_ms), now_ms)
+        if order.state is not State.COMPLETED:
+            order = self._try(tx, order, end, now_ms)
+        self._bill(tx, order, session, now_ms, margin=None)
+
+    def settle_provisionally(self, tx: Tx, order_id: str, now_ms: int) -> None:
+        """Long interrupted with the power gone: give back now what no lost sample can need (SESSIONS 5.9)."""
+        order = take_order(tx, order_id)
+        if order is None or order.state is not State.INTERRUPTED or order.session_id is None or order.estimate is None:
+            return
+        session = tx.take(Table.SESSIONS, id=order.session_id)
+        if session is None or session["state"] != "INTERRUPTED" or session["quality"] not in _PRICED_QUALITIES:
+            return
+        if tx.many(Table.REVISIONS, limit=1, session_no=session["no"]):
+            return
+        usage = usage_of(tx, session)
+        station = tx.one(Table.STATIONS, id=session["station"])
+        rated_w = (station["rated_w"] if station else None) or self._rules.default_rated_w
+        at_ms = session["last_proven_ms"] or now_ms
+        margin = margin_minor(
+            order.terms, usage, rated_w=rated_w, sample_interval_ms=self._rules.sample_interval_ms, at_ms=at_ms
+        )
+        self._bill(tx, order, session, now_ms, margin=margin)
+
+    def _bill(self, tx: Tx, order: Order, session: Row, now_ms: int, margin: int | None) -> None:
+        try:
+            breakdown = bill(order.terms, usage_of(tx, session))
+        except Refusal as refusal:
+            self._case(tx, session, now_ms, "NO_TARIFF", f"It cannot be billed: {refusal.detail}.")
+            return
+        entries = ledger_of(tx, order.order_id)
+        revision = latest_revision(entries) + 1
+        wh = session["energy_wh"] or 0
+        charge = Charge(order_id=order.order_id, revision=revision, breakdown=breakdown, delivered_wh=wh, at_ms=now_ms)
+        our_fault = bool(json.loads(session["data"]).get("our_fault"))
+        new = post(tx, settle(entries, charge, terms=order.terms, want=order.want, our_fault=our_fault, margin=margin))
+        minutes = _minutes(session)
+        order = self._try(
+            tx,
+            order,
+            Bill(
+                breakdown=breakdown, delivered_wh=wh, minutes=minutes, revision=revision, provisional=margin is not None
+            ),
+            now_ms,
+        )
+        queue_moves(tx, order, new, now_ms)
+        due_minor = outstanding([*entries, *new]).due_minor
+        if margin is None and due_minor > 0 and not any(p.amount_minor == due_minor for p in order.top_ups):
+            order = ask_top_up(tx, order, due_minor, self._payments, now_ms)
+        self._keep_revision(tx, session, revision, breakdown, now_ms, provisional=margin is not None)
+        if margin is None:
+            tx.append([_settled(session, revision, now_ms, order.order_id)])
+
+    def _price_alone(self, tx: Tx, session: Row, billed: list[Row], now_ms: int) -> None:
+        offering = self._inventory.at(session["station"], session["evse"], session["connector"])
+        breakdown = None
+        if offering is not None and offering.tariff is not None:
+            try:
+                breakdown = bill(Terms(tariff=offering.tariff, pattern=Pattern.TOP_UP), usage_of(tx, session))
+            except Refusal as refusal:
+                self._case(tx, session, now_ms, "NO_TARIFF", f"It cannot be priced: {refusal.detail}.")
+        revision = (billed[0]["revision"] if billed else 0) + 1
+        self._keep_revision(tx, session, revision, breakdown, now_ms, provisional=False)
+        tx.append([_settled(session, revision, now_ms, None)])
+
+    @staticmethod
+    def _keep_revision(tx: Tx, session: Row, revision: int, breakdown: Any, now_ms: int, *, provisional: bool) -> None:
+        tx.save(
+            Table.REVISIONS,
+            {
+                "session_no": session["no"],
+                "revision": revision,
+                "at_ms": now_ms,
+                "provisional": int(provisional),
+                "energy_wh": session["energy_wh"] or 0,
+                "quality": session["quality"],
+                "duration_s": _minutes(session) * 60,
+                "currency": breakdown.currency if breakdown is not None else None,
+                "amount_minor": breakdown.total_minor if breakdown is not None else None,
+                "breakdown": json.dumps(to_json(breakdown)) if breakdown is not None else None,
+                "reason": _digest(session),
+                "session_version": session["version"],
+            },
+        )
+
+    @staticmethod
+    def _case(tx: Tx, session: Row, now_ms: int, kind: str, text: str) -> None:
+        open_case(
+            tx,
+            case_id=f"{kind}:{session['id']}",
+            type_=kind,
+            severity="money",
+            text=text,
+            now_ms=now_ms,
+            station=session["station"],
+            session_id=session["id"],
+            order_id=session["order_id"],
+        )
+
+    async def tick(self, now_ms: int) -> None:
+        """Interrupted orders whose buyers have waited long enough for their money."""
+        rows = await self._store.read(lambda tx: tx.many(Table.ORDERS, state="INTERRUPTED", limit=500))
+        for row in rows:
+            interrupted_ms = json.loads(row["data"]).get("interrupted_at_ms")
+            if interrupted_ms is not None and now_ms - interrupted_ms >= self._rules.provisional_after_ms:
+                order_id = row["id"]
+                await self._store.transact(
+                    lambda tx, order_id=order_id: self.settle_provisionally(tx, order_id, now_ms)  # type: ignore[misc]  # as above
+                )
+                self._bell.ring("payments")
+
+
+def usage_of(tx: Tx, session: Row) -> Usage:
+    """The metered profile of a session, in time order, adding up to its energy exactly.
+
+    Readings give the shape (time of day), the session gives the energy: a reset, a gap or a bound of SESSIONS 5.8-d
+    is already in it, so the last slice takes what the shape does not explain.
+    """
+    start_ms = session["started_ms"]
+    end_ms = session["ended_ms"] or session["last_proven_ms"] or start_ms
+    energy_wh = session["energy_wh"] or 0
+    if start_ms is None or end_ms is None:
+        return Usage()
+    end_ms = max(start_ms, end_ms)
+    idle_minutes = int(json.loads(session["data"]).get("idle_ms") or 0) // 60_000
+    readings = tx.many(Table.READINGS, order="at_ms", subject=session["no"])
+    slices: list[Slice] = []
+    at_ms, wh, left = start_ms, session["meter_start_wh"], energy_wh
+    for reading in readings:
+        register, when = reading["register_wh"], reading["at_ms"]
+        if register < 0 or not at_ms < when < end_ms:
+            continue
+        if wh is not None and register >= wh:
+            part = min(register - wh, left)
+            slices.append(Slice(start_ms=at_ms, end_ms=when, energy_wh=part))
+            left -= part
+            at_ms = when
+        wh = register
+    slices.append(Slice(start_ms=at_ms, end_ms=end_ms, energy_wh=left))
+    return Usage(slices=_merged(slices), idle_minutes=idle_minutes)
+
+
+def _merged(slices: list[Slice]) -> tuple[Slice, ...]:
+    """At most one slice per quarter hour: rates change on quarter hours at the finest, and bills read better."""
+    out: list[Slice] = []
+    for piece in slices:
+        if out and out[-1].start_ms // 900_000 == (piece.end_ms - 1) // 900_000:
+            last = out.pop()
+            out.append(Slice(start_ms=last.start_ms, end_ms=piece.end_ms, energy_wh=last.energy_wh + piece.energy_wh))
+        else:
+            out.append(piece)
+    return tuple(out)
+
+
+def _minutes(session: Row) -> int:
+    if session["started_ms"] is None:
+        return 0
+    end_ms = session["ended_ms"] or session["last_proven_ms"] or session["started_ms"]
+    return int(max(0, end_ms - session["started_ms"]) // 60_000)
+
+
+def _digest(session: Row) -> str:
+    """What a bill depends on; equal digests need no new revision."""
+    return f"{session['energy_wh']}|{session['started_ms']}|{session['ended_ms']}|{session['end_cause']}"
+
+
+def _settled(session: Row, revision: int, now_ms: int, order_id: str | None) -> Fact:
+    body = {"session_id": session["id"], "revision": revision}
+    return Fact("SessionSettled", now_ms, body, session["station"], session["no"], order_id)

@@ -1,0 +1,330 @@
+"""The chargers this node knows, in memory: what the hot path needs and nothing that it would have to read.
+
+A `Station` is loaded at start (all of them: a few KiB each) and is the only writer of its own rows. It holds the open
+sessions, the recently ended ones (so that repeats and late facts find them), the sockets, and the starts that are
+waiting for their first fact. When a commit fails, `drop` forgets the station and the next touch loads it again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from csms.app.instructions import from_row as instruction_from
+from csms.domain.clock import ClockModel
+from csms.domain.connector import Socket
+from csms.domain.instruction import Instruction
+from csms.domain.matching import BootEvidence, token_norm
+from csms.domain.reported import SocketStatus
+from csms.domain.session_record import FAST_FIELDS, Session, from_row
+from csms.domain.session_states import OPEN, State
+from csms.ports import Clock, ReadTx, Row, Store, Table
+
+RECENT_PER_STATION = 16
+# States in which a session waits for something by itself; the others are loaded when a fact names them.
+_IN_MEMORY = tuple(state.value for state in sorted(OPEN | {State.ENDED_PENDING_DATA, State.ABANDONED, State.ENDED}))
+# What a plain reading changes is written to columns only; it overrides the record's older copy.
+_FAST_COLUMNS = dict(
+    zip(
+        FAST_FIELDS,
+        ("energy_wh", "last_proven_ms", "last_proven_wh", "power_w", "power_at_ms", "soc_percent", "seq_mask"),
+        strict=True,
+    )
+)
+_SOCKET_FACTOR = 1000  # readings.socket = evse * 1000 + connector
+
+
+class Link(Protocol):
+    """What the app needs of a live connection; the edges provide it."""
+
+    def close(self, code: int, reason: str) -> None:
+        """End the connection; the charger will come back."""
+        ...
+
+
+@dataclass(slots=True)
+class Station:
+    """One charger as this node knows it. Mutable, touched only on the event loop, in order."""
+
+    id: str
+    no: int
+    registration: str = "Accepted"
+    transport: str | None = None
+    security_profile: int = 0
+    password_hash: str | None = None
+    password_pending_hash: str | None = None
+    profile: str | None = None
+    quirks: frozenset[str] = frozenset()
+    location_id: str | None = None
+    rated_w: int | None = None
+    vendor: str | None = None
+    model: str | None = None
+    serial: str | None = None
+    firmware: str | None = None
+    iccid: str | None = None
+    imsi: str | None = None
+    meter_serial: str | None = None
+    boot_n: int = 0
+    boot_ms: int | None = None
+    boot_reason: str | None = None
+    epoch: int = 0
+    link: Link | None = None
+    link_opened_ms: int | None = None
+    link_closed_ms: int | None = None
+    last_seen_ms: int | None = None
+    created_ms: int = 0
+    boot_doubt: BootEvidence | None = None  # a boot on this link that may have been no more than a reconnect
+    boot_doubt_ms: int | None = None
+    reloading: bool = False  # a commit failed; the memory is being read again and the charger has to wait
+    skew: ClockModel = field(default_factory=ClockModel)
+    sockets: dict[tuple[int, int], Socket] = field(default_factory=dict)
+    sessions: dict[int, Session] = field(default_factory=dict)  # open ones
+    recent: list[Session] = field(default_factory=list)  # ended ones, newest last
+    starting: dict[str, Instruction] = field(default_factory=dict)  # by normalised token
+    by_tx: dict[str, Session] = field(default_factory=dict)  # transaction id -> session
+
+    @property
+    def online(self) -> bool:
+        """Whether a live connection of this charger ends on this node."""
+        return self.link is not None
+
+    @property
+    def connected_ms(self) -> int | None:
+        """Since when, or None."""
+        return self.link_opened_ms if self.link is not None else None
+
+    def known_sessions(self) -> Iterable[Session]:
+        """Open ones first, then the recent ones, newest first."""
+        yield from self.sessions.values()
+        yield from reversed(self.recent)
+
+    def retire(self, session: Session) -> None:
+        """An open session has ended: keep it where late facts look."""
+        self.sessions.pop(session.no, None)
+        if session not in self.recent:
+            self.recent.append(session)
+        while len(self.recent) > RECENT_PER_STATION:
+            gone = self.recent.pop(0)
+            for tx_id in [tx_id for tx_id, found in self.by_tx.items() if found is gone]:
+                del self.by_tx[tx_id]
+
+    def revive(self, session: Session) -> None:
+        """An ended session is open again (it was abandoned and still charges)."""
+        if session in self.recent:
+            self.recent.remove(session)
+        self.sessions[session.no] = session
+
+    def row(self) -> tuple[Any, ...]:
+        """The tuple of `Put.STATION`."""
+        return (
+            self.transport, self.vendor, self.model, self.serial, self.firmware, self.iccid, self.imsi,
+            self.meter_serial, self.boot_n, self.boot_ms, self.boot_reason, self.epoch,
+            "here" if self.link is not None else None, self.link_opened_ms, self.link_closed_ms, self.last_seen_ms,
+            json.dumps({"skew": self.skew.to_row()}), self.id,
+        )  # fmt: skip
+
+
+def fold(identity: str) -> str:
+    """Charger ids are matched without regard to case (PEERS 3 row 16)."""
+    return identity.casefold()
+
+
+def socket_number(evse: int, connector: int) -> int:
+    """How a socket stands in the readings."""
+    return evse * _SOCKET_FACTOR + connector
+
+
+class Stations:
+    """All stations, by id and by folded id."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._by_id: dict[str, Station] = {}
+        self._by_folded: dict[str, Station] = {}
+        self.next_session_no = 1
+        self.next_frame_seq = 1
+
+    async def load(self) -> None:
+        """Read everything once, at start."""
+
+        def query(tx: ReadTx) -> dict[str, Any]:
+            newest_session = tx.many(Table.SESSIONS, order="-last_no", limit=1)
+            newest_frame = tx.many(Table.FRAMES, order="-seq", limit=1)
+            return {
+                "session_no": (newest_session[0]["last_no"] if newest_session else 0) + 1,
+                "frame_seq": (newest_frame[0]["seq"] if newest_frame else 0) + 1,
+                "stations": tx.many(Table.STATIONS, deleted=0),
+                "sockets": tx.many(Table.SOCKETS),
+                "open": tx.many(Table.SESSIONS, order="no", state=_IN_MEMORY),
+                "starting": tx.many(Table.INSTRUCTIONS, kind="start", state=("ISSUED", "SENT", "ACCEPTED")),
+            }
+
+        found = await self._store.read(query)
+        self.next_session_no = found["session_no"]
+        self.next_frame_seq = found["frame_seq"]
+        for row in found["stations"]:
+            self._put(_station_from(row))
+        for row in found["sockets"]:
+            if (station := self._by_id.get(row["station"])) is not None:
+                station.sockets[row["evse"], row["connector"]] = socket_from(row)
+        for row in found["starting"]:
+            if (station := self._by_id.get(row["station"])) is not None and row["token"]:
+                station.starting[token_norm(row["token"]) or ""] = instruction_from(row)
+        for row in found["open"]:
+            await self._load_session(row)
+
+    async def reload(self, station_id: str) -> Station | None:
+        """Read one station again; None when it is gone. Its live connection, if any, is kept."""
+
+        def query(tx: ReadTx) -> tuple[Row | None, list[Row], list[Row], list[Row]]:
+            return (
+                tx.one(Table.STATIONS, id=station_id, deleted=0),
+                tx.many(Table.SOCKETS, station=station_id),
+                tx.many(Table.SESSIONS, station=station_id, order="-no", limit=RECENT_PER_STATION),
+                tx.many(Table.INSTRUCTIONS, station=station_id, kind="start", state=("ISSUED", "SENT", "ACCEPTED")),
+            )
+
+        row, sockets, sessions, starting = await self._store.read(query)
+        before = self._by_id.get(station_id)
+        if row is None:
+            self.forget(station_id)
+            return None
+        station = _station_from(row)
+        if before is not None:
+            station.link, station.link_opened_ms = before.link, before.link_opened_ms
+            station.epoch = max(station.epoch, before.epoch)
+        self._put(station)
+        for socket_row in sockets:
+            station.sockets[socket_row["evse"], socket_row["connector"]] = socket_from(socket_row)
+        for instruction_row in starting:
+            if instruction_row["token"]:
+                station.starting[token_norm(instruction_row["token"]) or ""] = instruction_from(instruction_row)
+        for session_row in reversed(sessions):
+            await self._load_session(session_row)
+        return station
+
+    async def refresh(self, station_id: str) -> Station | None:
+        """Take over what an operator changed, without touching what the charger path owns."""
+        row = await self._store.read(lambda tx: tx.one(Table.STATIONS, id=station_id, deleted=0))
+        if row is None:
+            self.forget(station_id)
+            return None
+        station = self._by_id.get(station_id)
+        if station is None:
+            return await self.reload(station_id)
+        fresh = _station_from(row)
+        for name in (
+            "registration", "security_profile", "password_hash", "password_pending_hash", "profile", "quirks",
+            "location_id", "rated_w",
+        ):  # fmt: skip
+            setattr(station, name, getattr(fresh, name))
+        return station
+
+    def get(self, identity: str) -> Station | None:
+        """By exact id, else without regard to case."""
+        return self._by_id.get(identity) or self._by_folded.get(fold(identity))
+
+    def all(self) -> Iterable[Station]:
+        """Every station."""
+        return self._by_id.values()
+
+    def forget(self, station_id: str) -> None:
+        """The station was deleted."""
+        station = self._by_id.pop(station_id, None)
+        if station is not None:
+            self._by_folded.pop(fold(station_id), None)
+
+    def mint_session_no(self) -> int:
+        """The next session number: also the 1.6 transaction id, 1 … 2^31-1, never reused (SESSIONS 5.5)."""
+        number = self.next_session_no
+        self.next_session_no += 1
+        return number
+
+    def mint_frame_seq(self) -> int:
+        """The next frame number."""
+        seq = self.next_frame_seq
+        self.next_frame_seq += 1
+        return seq
+
+    async def find_ended(self, station: Station, aliases: list[tuple[str, str]]) -> Session | None:
+        """The slow path: an ended session that is no longer in memory, by any of its names."""
+
+        def query(tx: ReadTx) -> Row | None:
+            for kind, value in aliases:
+                alias = tx.one(Table.ALIASES, station=station.id, kind=kind, value=value)
+                if alias is not None:
+                    return tx.one(Table.SESSIONS, no=alias["session_no"])
+            return None
+
+        row = await self._store.read(query)
+        if row is None or row["station"] != station.id:
+            return None
+        if (known := next((s for s in station.known_sessions() if s.no == row["no"]), None)) is not None:
+            return known
+        return await self._load_session(row)
+
+    async def session(self, session_id: str) -> tuple[Station, Session] | None:
+        """A session by its public id, loaded into its station if it is not there."""
+        row = await self._store.read(lambda tx: tx.one(Table.SESSIONS, id=session_id))
+        station = self._by_id.get(row["station"]) if row else None
+        if row is None or station is None:
+            return None
+        for session in station.known_sessions():
+            if session.no == row["no"]:
+                return station, session
+        loaded = await self._load_session(row)
+        return (station, loaded) if loaded is not None else None
+
+    async def _load_session(self, row: Row) -> Session | None:
+        station = self._by_id.get(row["station"])
+        if station is None:
+            return None
+        readings = await self._store.read(lambda tx: tx.many(Table.READINGS, subject=row["no"], order="at_ms"))
+        session = from_row(
+            {**json.loads(row["data"]), **{name: row[column] for name, column in _FAST_COLUMNS.items()}},
+            readings=[(r["at_ms"], r["register_wh"], r["flags"]) for r in readings if r["register_wh"] >= 0],
+        )
+        session.version = row["version"]
+        for segment in session.segments:
+            if segment.tx_id is not None:
+                station.by_tx[segment.tx_id] = session
+        if session.state in OPEN or session.state is State.ENDED_PENDING_DATA:
+            station.sessions[session.no] = session
+        else:
+            station.retire(session)
+        return session
+
+    def _put(self, station: Station) -> None:
+        self._by_id[station.id] = station
+        self._by_folded[fold(station.id)] = station
+
+
+def _station_from(row: Row) -> Station:
+    data = json.loads(row["data"])
+    same = (
+        "id", "no", "registration", "transport", "security_profile", "password_hash", "password_pending_hash",
+        "profile", "location_id", "rated_w", "vendor", "model", "serial", "firmware", "iccid", "imsi",
+        "meter_serial", "boot_n", "boot_ms", "boot_reason", "epoch", "link_opened_ms", "link_closed_ms",
+        "last_seen_ms", "created_ms",
+    )  # fmt: skip
+    station = Station(**{name: row[name] for name in same}, quirks=frozenset(json.loads(row["quirks"])))
+    if skew := data.get("skew"):
+        station.skew = ClockModel.from_row(skew)
+    return station
+
+
+def socket_from(row: Row) -> Socket:
+    """A stored socket."""
+    return Socket(
+        evse=row["evse"],
+        connector=row["connector"],
+        status=SocketStatus(row["status"]),
+        at_ms=row["status_at_ms"],
+        received_ms=row["reported_ms"],
+        error_code=row["error_code"],
+        info=row["info"],
+        vendor_error_code=row["vendor_error_code"],
+    )

@@ -1,0 +1,161 @@
+"""What time brings: session timers, quotes that run out, reservations nobody used, old frames."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from csms.app.charging import Charging
+from csms.app.ordering import Ordering
+from csms.app.orders import act, order_from
+from csms.app.stations import Stations
+from csms.domain.order import CancelledBy, Expire, State
+from csms.domain.refusal import Refusal
+from csms.ports import Clock, Fact, Put, Store, Table, Tx, Unit
+
+log = structlog.get_logger()
+
+_TICK_S = 0.2
+_SLOW_EVERY_MS = 1_000
+_SEEN_EVERY_MS = 60_000
+_RETENTION_EVERY_MS = 3_600_000
+_PAID_NOT_CONFIRMED_MS = 15 * 60_000  # a buyer app that was told "paid" and never confirms has gone
+
+
+class Upkeep:
+    """One loop for everything that happens because time passes."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        stations: Stations,
+        charging: Charging,
+        ordering: Ordering,
+        clock: Clock,
+        frames_days: int,
+        every_second: list[Callable[[int], Awaitable[None]]],
+    ) -> None:
+        self._store = store
+        self._stations = stations
+        self._charging = charging
+        self._ordering = ordering
+        self._clock = clock
+        self._frames_days = frames_days
+        self._every_second = every_second
+        self._seen: dict[str, int] = {}
+
+    async def run(self) -> None:
+        """For ever."""
+        slow_ms = seen_ms = retention_ms = self._clock.now_ms()
+        while True:
+            now_ms = self._clock.now_ms()
+            try:
+                self._charging.tick(now_ms)
+                if now_ms - slow_ms >= _SLOW_EVERY_MS:
+                    slow_ms = now_ms
+                    await self._orders(now_ms)
+                    await self._reservations(now_ms)
+                    for job in self._every_second:
+                        await job(now_ms)
+                if now_ms - seen_ms >= _SEEN_EVERY_MS:
+                    seen_ms = now_ms
+                    self.flush_seen()
+                if now_ms - retention_ms >= _RETENTION_EVERY_MS:
+                    retention_ms = now_ms
+                    await self._retention(now_ms)
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                log.exception("upkeep.failed")
+                await asyncio.sleep(1)
+            await asyncio.sleep(_TICK_S)
+
+    def flush_seen(self) -> None:
+        """Write when each charger was last heard: in memory it is exact, on disk a minute old at most."""
+        unit = Unit()
+        for station in self._stations.all():
+            last = station.last_seen_ms
+            if last is not None and self._seen.get(station.id) != last:
+                self._seen[station.id] = last
+                unit.put(Put.STATION_SEEN, (last, station.id))
+        if unit.rows:
+            self._store.submit(unit)
+
+    async def _orders(self, now_ms: int) -> None:
+        rows = await self._store.read(
+            lambda tx: tx.many(
+                Table.ORDERS, order="expires_ms", limit=100, before=now_ms, state=("QUOTED", "INITIALISED", "PAID")
+            )
+        )
+        for row in rows:
+            if row["state"] == "PAID" and now_ms - row["expires_ms"] < _PAID_NOT_CONFIRMED_MS:
+                continue
+            order_id = row["id"]
+            await self._store.transact(lambda tx, order_id=order_id: self._expire(tx, order_id, now_ms))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+
+    def _expire(self, tx: Tx, order_id: str, now_ms: int) -> None:
+        row = tx.take(Table.ORDERS, id=order_id)
+        if row is None:
+            return
+        order = order_from(row)
+        try:
+            if order.state is State.PAID:
+                self._ordering.cancel(tx, order, "payment_timeout", CancelledBy.PROVIDER, now_ms, {})
+            else:
+                act(tx, order, Expire(), now_ms)
+                tx.change(
+                    Table.RESERVATIONS,
+                    {"status": "EXPIRED", "updated_ms": now_ms},
+                    order_id=order_id,
+                    status=("REQUESTED", "ACCEPTED"),
+                )
+        except Refusal as refusal:
+            log.info("upkeep.not_expired", order_id=order_id, why=refusal.detail)
+            tx.change(Table.ORDERS, {"expires_ms": now_ms + 60_000}, id=order_id)
+
+    async def _reservations(self, now_ms: int) -> None:
+        """Slots whose grace has passed: unused and confirmed is a no-show, the rest just end."""
+        rows = await self._store.read(
+            lambda tx: tx.many(
+                Table.RESERVATIONS, order="expires_ms", limit=100, before=now_ms, status=("REQUESTED", "ACCEPTED")
+            )
+        )
+        for row in rows:
+            reservation = dict(row)
+            await self._store.transact(lambda tx, reservation=reservation: self._lapse(tx, reservation, now_ms))  # type: ignore[misc]  # as above
+
+    def _lapse(self, tx: Tx, reservation: dict[str, Any], now_ms: int) -> None:
+        standing = tx.take(Table.RESERVATIONS, id=reservation["id"])
+        if standing is None or standing["status"] not in {"REQUESTED", "ACCEPTED"}:
+            return
+        tx.change(Table.RESERVATIONS, {"status": "EXPIRED", "updated_ms": now_ms}, id=reservation["id"])
+        body = {"reservation_id": reservation["id"], "order_id": reservation["order_id"]}
+        tx.append([Fact("ReservationExpired", now_ms, body, reservation["station"], order_id=reservation["order_id"])])
+        row = tx.take(Table.ORDERS, id=reservation["order_id"]) if reservation["order_id"] else None
+        if row is None or standing["hold"] != "hard":
+            return
+        order = order_from(row)
+        if order.state is not State.CONFIRMED:
+            return
+        try:
+            self._ordering.cancel(tx, order, "no_show", CancelledBy.NO_SHOW, now_ms, {})
+        except Refusal as refusal:
+            log.info("upkeep.no_show_not_cancelled", order_id=order.order_id, why=refusal.detail)
+
+    async def _retention(self, now_ms: int) -> None:
+        limit_ms = now_ms - self._frames_days * 86_400_000
+        rows = await self._store.read(lambda tx: tx.many(Table.FRAMES, order="-at_ms", limit=1, before=limit_ms))
+        if rows:
+            newest = rows[0]["seq"]
+            dropped = await self._store.transact(lambda tx: _drop_frames(tx, newest))
+            log.info("upkeep.frames_dropped", count=dropped)
+
+
+def _drop_frames(tx: Tx, newest_seq: int) -> int:
+    """A bounded bite: the writer must not be held up by history."""
+    seqs = [row["seq"] for row in tx.many(Table.FRAMES, order="seq", limit=500, before=newest_seq + 1)]
+    return tx.drop(Table.FRAMES, seq=seqs) if seqs else 0

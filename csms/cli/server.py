@@ -1,0 +1,222 @@
+"""Commands that are the server, or work on its files: serve, demo, migrate, config, keys, backup, restore."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="TOML file; default CSMS_CONFIG, else ./csms.toml when it is there")
+]
+
+
+def fail(sentence: str, code: int = 1) -> NoReturn:
+    """Say what is wrong on standard error and leave."""
+    typer.echo(sentence, err=True)
+    raise typer.Exit(code)
+
+
+def _load(path: Path | None):  # type: ignore[no-untyped-def]  # Config is imported lazily
+    from csms.config import ConfigProblem, load
+
+    try:
+        return load(path)
+    except ConfigProblem as problem:
+        fail(str(problem), 2)
+
+
+def _stamp() -> str:
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def register(app: typer.Typer) -> None:
+    """Hang the commands onto `app`."""
+    app.command()(serve)
+    app.command()(demo)
+    app.command()(migrate)
+    app.command()(backup)
+    app.command()(restore)
+    config = typer.Typer(help="check, show and start a configuration", no_args_is_help=True)
+    config.command("check")(config_check)
+    config.command("show")(config_show)
+    config.command("init")(config_init)
+    app.add_typer(config, name="config")
+    keys = typer.Typer(help="keys of our own", no_args_is_help=True)
+    keys.command("generate")(keys_generate)
+    app.add_typer(keys, name="keys")
+
+
+def serve(config: ConfigOption = None) -> None:
+    """Run the server until SIGTERM or Ctrl-C."""
+    settings = _load(config)
+    from csms.compose import ServeProblem, run
+    from csms.config import ConfigProblem
+
+    try:
+        asyncio.run(run(settings))
+    except (ServeProblem, ConfigProblem) as problem:
+        fail(str(problem))
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="run every story once and leave with its verdict")] = False,
+    data_dir: Annotated[Path, typer.Option(help="where the demo keeps its files; emptied at the start")] = Path(
+        "data/demo"
+    ),
+    story: Annotated[list[str] | None, typer.Option(help="only these stories")] = None,
+) -> None:
+    """The whole system with simulated chargers and a simulated buyer."""
+    from csms.cli.demo import run_demo
+
+    raise typer.Exit(run_demo(once=once, data_dir=data_dir, only=story or []))
+
+
+def migrate(config: ConfigOption = None) -> None:
+    """Bring the database to this version's schema (a backup is made first)."""
+    settings = _load(config)
+    from csms.config import ConfigProblem
+    from csms.storage.migrate import SchemaTooNew, migrate_sqlite
+
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        done = migrate_sqlite(settings.sqlite_path, stamp=_stamp())
+    except (SchemaTooNew, ConfigProblem) as problem:
+        fail(str(problem))
+    if not done.changed:
+        typer.echo(f"{settings.sqlite_path}: already at {done.after}")
+        return
+    typer.echo(f"{settings.sqlite_path}: {done.before or 'new'} -> {done.after}")
+    if done.backup is not None:
+        typer.echo(f"backup: {done.backup}")
+
+
+def backup(target: Annotated[Path, typer.Argument(help="file to write")], config: ConfigOption = None) -> None:
+    """Copy the database while the server runs, and check the copy."""
+    settings = _load(config)
+    from csms.storage.migrate import backup_sqlite
+
+    if not settings.sqlite_path.exists():
+        fail(f"{settings.sqlite_path} does not exist")
+    if target.exists():
+        fail(f"{target} exists already; a backup never overwrites")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        backup_sqlite(settings.sqlite_path, target)
+    except OSError as error:
+        fail(str(error))
+    typer.echo(f"{target}: {target.stat().st_size} bytes, integrity ok")
+
+
+def restore(
+    source: Annotated[Path, typer.Argument(help="backup file")],
+    config: ConfigOption = None,
+    force: Annotated[bool, typer.Option("--force", help="replace an existing database; it is kept beside")] = False,
+) -> None:
+    """Put a backup in place of the database. The server must be stopped."""
+    settings = _load(config)
+    from csms.storage.migrate import SchemaTooNew, backup_sqlite, migrate_sqlite
+
+    if not source.exists():
+        fail(f"{source} does not exist")
+    path: Path = settings.sqlite_path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        if not force:
+            fail(f"{path} exists; stop the server and use --force to replace it (the old file is kept)")
+        kept = path.with_name(f"{path.name}.replaced-{_stamp()}")
+        backup_sqlite(path, kept)
+        for name in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+            name.unlink(missing_ok=True)
+        typer.echo(f"kept: {kept}")
+    try:
+        backup_sqlite(source, path)
+        done = migrate_sqlite(path, stamp=_stamp())
+    except (OSError, SchemaTooNew) as error:
+        fail(str(error))
+    typer.echo(f"{path}: restored from {source}, schema {done.after}")
+
+
+def config_check(config: ConfigOption = None) -> None:
+    """Read the configuration and say what is wrong with it, by file and line."""
+    _load(config)
+    typer.echo("ok")
+
+
+def config_show(
+    config: ConfigOption = None, as_json: Annotated[bool, typer.Option("--json", help="as one JSON object")] = False
+) -> None:
+    """Every key with its effective value; secrets are masked."""
+    from csms.config import flat
+
+    values = flat(_load(config))
+    if as_json:
+        typer.echo(json.dumps(values, indent=2))
+        return
+    for key, value in values.items():
+        typer.echo(f"{key} = {value}")
+
+
+def config_init(path: Annotated[Path, typer.Argument(help="file to write")] = Path("csms.toml")) -> None:
+    """Write a commented starting configuration."""
+    if path.exists():
+        fail(f"{path} exists already")
+    path.write_text(_STARTER, encoding="utf-8")
+    typer.echo(f"{path} written; edit it, then: csms config check --config {path}")
+
+
+def keys_generate(
+    target: Annotated[
+        Path | None, typer.Argument(help="file for the private seed (0600); default: standard output")
+    ] = None,
+) -> None:
+    """A Beckn signing key: the private seed, and the public half for the registry."""
+    import base64
+
+    from nacl.signing import SigningKey
+
+    key = SigningKey.generate()
+    seed = base64.b64encode(bytes(key)).decode()
+    public = base64.b64encode(bytes(key.verify_key)).decode()
+    if target is None:
+        typer.echo(json.dumps({"signing_key": seed, "signing_public_key": public}))
+        return
+    if target.exists():
+        fail(f"{target} exists already; keys are never overwritten")
+    target.touch(mode=0o600)
+    target.write_text(seed + "\n", encoding="utf-8")
+    typer.echo(json.dumps({"signing_key_file": str(target), "signing_public_key": public}))
+
+
+_STARTER = """\
+# Every key, its default and its meaning: csms config show; environment: CSMS_SECTION__KEY.
+data_dir = "data"
+
+[ocpp]
+host = "0.0.0.0"            # where chargers reach us: ws://THIS_HOST:9000/ocpp/CHARGER_ID
+port = 9000
+accept_unknown = "never"    # "window": for 15 minutes after start; "always": tests only
+
+[api]
+host = "127.0.0.1"          # console and REST; put a reverse proxy with TLS in front before opening it
+port = 8080
+
+[beckn]
+host = "0.0.0.0"
+port = 8090
+subscriber_id = "bpp.example.com"
+unique_key_id = "key-1"
+# bpp_uri = "https://bpp.example.com/beckn/bpp/receiver"
+# signing_key_file = "/run/secrets/beckn-seed"      # csms keys generate FILE
+# registry = "static:registry.json"
+"""
+
+if sys.platform == "win32":  # the listeners and signals used here are POSIX
+    raise SystemExit("csms serves on Linux and macOS")

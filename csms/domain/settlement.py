@@ -1,0 +1,261 @@
+"""From a bill to ledger entries: what is captured, released, refunded, due or lost (SESSIONS 5.9).
+
+`settle` is a pure function of the terms, what is posted, and the bill of one revision. It posts differences
+only, and the same call twice (or after half of its entries were kept) gives just the entries still missing.
+
+Provisional, after a power cut: what the last proven reading does not need goes back at once, all but a margin
+for the samples that may have been lost. Final: holds are captured and released, the rest refunded, and a
+shortfall is written off or asked for, in this order:
+
+    the excess over price and provision, when we missed the stop ourselves
+    up to 1 rupee beyond an order by amount                                   (BECKN 4.10)
+    the price of energy within tolerance, max(10 Wh, 0.5 %), of the order
+    CPO_ABSORBS: up to the cap
+    everything else is due from the buyer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from csms.domain.breakdown import Breakdown, Role
+from csms.domain.ledger import Account, EntryKind, LedgerEntry, Totals, entry
+from csms.domain.quote import Want, WantKind
+from csms.domain.tariff import Pattern, Slice, Terms, Usage, bill
+from csms.domain.units import to_minor
+
+K = EntryKind
+
+AMOUNT_WAIVER_MINOR: Final = 100  # BECKN 4.10: an overshoot of up to 1 INR on an order by amount is waived
+TOLERANCE_WH: Final = 10
+TOLERANCE_PER_MILLE: Final = 5
+LOST_SAMPLES: Final = 3  # the running sample interval plus two lost ones (SESSIONS 5.9)
+HOUR_MS: Final = 3_600_000
+
+
+class Delivery(StrEnum):
+    """How the delivered energy compares with the ordered one."""
+
+    EXACT = "EXACT"
+    UNDER = "UNDER"
+    OVER = "OVER"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """What one revision charges: the bill and the energy it is for."""
+
+    order_id: str
+    revision: int
+    breakdown: Breakdown
+    delivered_wh: int
+    at_ms: int
+
+    def __post_init__(self) -> None:
+        if self.revision < 1:
+            raise ValueError("revision 0 is the order itself; settlements count from 1")
+        if self.breakdown.total_minor < 0 or self.delivered_wh < 0:
+            raise ValueError("a bill below zero is no bill")
+
+
+def delivery(ordered_wh: int, delivered_wh: int) -> Delivery:
+    """UNDER or OVER only beyond the tolerance of the order; a final bill follows the meter all the same."""
+    if abs(delivered_wh - ordered_wh) <= tolerance_wh(ordered_wh):
+        return Delivery.EXACT
+    return Delivery.OVER if delivered_wh > ordered_wh else Delivery.UNDER
+
+
+def tolerance_wh(ordered_wh: int) -> int:
+    return max(TOLERANCE_WH, ordered_wh * TOLERANCE_PER_MILLE // 1000)
+
+
+def margin_minor(terms: Terms, usage: Usage, *, rated_w: int, sample_interval_ms: int, at_ms: int) -> int:
+    """What three unseen sample intervals at rated power may still cost on top of `usage`, in paise.
+
+    It is the difference of two bills, so surcharges, tax and a bound of the tariff are in it.
+    """
+    unseen_ms = LOST_SAMPLES * sample_interval_ms
+    unseen_wh = -(-rated_w * unseen_ms // HOUR_MS)
+    start_ms = max([at_ms, *(piece.end_ms for piece in usage.slices)])
+    unseen = Slice(start_ms=start_ms, end_ms=start_ms + unseen_ms, energy_wh=unseen_wh)
+    more = bill(terms, replace(usage, slices=(*usage.slices, unseen)))
+    return max(0, to_minor(more.total - bill(terms, usage).total))
+
+
+def settle(
+    entries: Sequence[LedgerEntry],
+    charge: Charge,
+    *,
+    terms: Terms,
+    want: Want,
+    our_fault: bool = False,
+    margin: int | None = None,
+) -> tuple[LedgerEntry, ...]:
+    """The entries that bring the ledger to `charge`: final, or provisional when a `margin` (paise) is given.
+
+    `our_fault` says that energy beyond the order flowed because our own stop never reached the charger.
+    Entries already posted for this revision are not returned again; if they differ from what this call works
+    out, or a later revision is posted, it is a `ValueError`: a changed bill needs the next revision.
+    """
+    totals = _base(entries, charge)
+    metered, priced = _charging(totals, charge, K.PRICED)
+    if margin is not None:
+        return _missing(entries, charge, [metered, priced, *_returning(totals, charge, margin)])
+    waived = _Waiver(terms=terms, want=want, our_fault=our_fault).minor(totals, charge)
+    return _missing(entries, charge, [metered, priced, *_closing(totals, charge, metered, waived)])
+
+
+def settle_cancellation(entries: Sequence[LedgerEntry], charge: Charge) -> tuple[LedgerEntry, ...]:
+    """The entries that close an order which never started: its fee (0 when free) is kept, the rest goes back."""
+    if charge.delivered_wh:
+        raise ValueError("an order that delivered energy is settled, not cancelled")
+    totals = _base(entries, charge)
+    metered, fee = _charging(totals, charge, K.CANCELLATION_FEE)
+    return _missing(entries, charge, [metered, fee, *_closing(totals, charge, metered, 0)])
+
+
+# ---------------------------------------------------------------- one revision over another
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    kind: EntryKind
+    amount_minor: int
+    wh: int = 0
+    is_marker: bool = False  # posted even when it says nothing changed: the revision happened
+
+
+def _base(entries: Iterable[LedgerEntry], charge: Charge) -> Totals:
+    """What stood before this revision. What came from outside since belongs to the next one."""
+    entries = tuple(entries)
+    if any(posted.revision > charge.revision for posted in entries):
+        raise ValueError(f"order {charge.order_id} is beyond revision {charge.revision}")
+    if any(posted.order_id != charge.order_id for posted in entries):
+        raise ValueError(f"entries of another order among those of {charge.order_id}")
+    return Totals(posted for posted in entries if posted.revision < charge.revision)
+
+
+def _part(charge: Charge) -> str:
+    return f"settle:{charge.revision}"
+
+
+def _missing(entries: Iterable[LedgerEntry], charge: Charge, lines: Iterable[_Line]) -> tuple[LedgerEntry, ...]:
+    wanted = {
+        made.idem_key: made
+        for line in lines
+        if line.amount_minor or line.wh or line.is_marker
+        for made in [
+            entry(
+                charge.order_id,
+                charge.revision,
+                line.kind,
+                line.amount_minor,
+                at_ms=charge.at_ms,
+                wh=line.wh,
+                part=_part(charge),
+            )
+        ]
+    }
+    for posted in entries:
+        if not posted.idem_key.endswith(f":{_part(charge)}"):
+            continue
+        made = wanted.pop(posted.idem_key, None)
+        if made is None or (made.amount_minor, made.wh) != (posted.amount_minor, posted.wh):
+            raise ValueError(f"revision {charge.revision} of {charge.order_id} was settled differently")
+    return tuple(wanted.values())
+
+
+def _charging(totals: Totals, charge: Charge, kind: EntryKind) -> tuple[_Line, _Line]:
+    """METERED closes as much of the order as the bill is worth; a cancellation delivers nothing."""
+    total = charge.breakdown.total_minor
+    delivered = total if kind is K.PRICED else 0
+    return (
+        _Line(
+            K.METERED,
+            -delivered - totals.of(K.METERED),
+            -charge.delivered_wh - totals.wh(K.METERED),
+            is_marker=True,
+        ),
+        _Line(kind, totals.charged_minor - total, is_marker=True),
+    )
+
+
+def _returning(totals: Totals, charge: Charge, margin: int) -> list[_Line]:
+    """Provisional: give back what neither the proven energy nor the margin needs. Nothing is asked for."""
+    held = totals.account(Account.HOLD)
+    free = max(0, totals.paid_minor + held - charge.breakdown.total_minor - max(0, margin))
+    release = min(free, held)
+    refund = min(free - release, totals.paid_minor)
+    return [_Line(K.RELEASE, -release), *_refund_lines(totals, refund)]
+
+
+def _closing(totals: Totals, charge: Charge, metered: _Line, waived: int) -> list[_Line]:
+    """Final: every hold ends, what is beyond the price goes back, what is short of it is waived or due."""
+    held = totals.account(Account.HOLD)
+    owed = charge.breakdown.total_minor - waived
+    capture = min(max(0, owed - totals.paid_minor), held)
+    in_hand = totals.paid_minor + capture
+    due = max(0, owed - in_hand)
+    open_minor = totals.account(Account.ORDER) + metered.amount_minor
+    open_wh = totals.balance_wh + metered.wh
+    finder = _finder_minor(totals, charge)
+    return [
+        _Line(K.CAPTURE, -capture),
+        _Line(K.COLLECTED, capture),
+        _Line(K.RELEASE, capture - held),
+        *_refund_lines(totals, max(0, in_hand - owed)),
+        _Line(K.WRITE_OFF, waived - totals.of(K.WRITE_OFF)),
+        _Line(K.TOP_UP_DUE, due - totals.account(Account.DUE)),
+        _Line(K.FINDER_RETAINED, totals.of(K.FINDER_COST) - finder),
+        _Line(K.FINDER_COST, finder - totals.of(K.FINDER_COST)),
+        _Line(K.DIFFERENCE, -open_minor, -open_wh),
+    ]
+
+
+def _refund_lines(totals: Totals, amount_minor: int) -> list[_Line]:
+    """The buyer app gives back what it still holds; only what it has passed on comes from us."""
+    by_bap = min(amount_minor, max(0, totals.account(Account.BAP)))
+    return [_Line(K.BAP_REFUND, -by_bap), _Line(K.REFUND, by_bap - amount_minor)]
+
+
+def _finder_minor(totals: Totals, charge: Charge) -> int:
+    """The buyer app keeps its fee only out of money it collected; ours we pay it by invoice."""
+    return to_minor(charge.breakdown.amount(Role.FINDER)) if totals.of(K.BAP_COLLECTED) else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Waiver:
+    """How much of a shortfall the buyer is not asked for."""
+
+    terms: Terms
+    want: Want
+    our_fault: bool
+
+    def minor(self, totals: Totals, charge: Charge) -> int:
+        """Worked out afresh from the whole bill at every revision; only the difference is posted."""
+        total = charge.breakdown.total_minor
+        secured = totals.paid_minor + totals.account(Account.HOLD) - totals.top_up_kept_minor
+        shortfall = max(0, total - secured)
+        waived = 0
+        if self.our_fault:
+            ceiling = max(totals.of(K.ORDERED), totals.secured_minor)
+            waived = max(0, total - ceiling)
+        if self.want.kind is WantKind.AMOUNT and shortfall <= AMOUNT_WAIVER_MINOR:
+            waived = shortfall
+        waived = min(shortfall, max(waived, self._within_tolerance(totals, charge)))
+        if self.terms.pattern is Pattern.CPO_ABSORBS:
+            waived += min(shortfall - waived, self.terms.absorb_cap_minor)
+        return waived
+
+    def _within_tolerance(self, totals: Totals, charge: Charge) -> int:
+        """The price of energy beyond the order, while it is too little to raise a demand for it."""
+        ordered_wh = totals.wh(K.ORDERED)
+        over_wh = charge.delivered_wh - ordered_wh
+        if not 0 < over_wh <= tolerance_wh(ordered_wh):
+            return 0
+        metered_minor = charge.breakdown.total_minor - to_minor(charge.breakdown.amount(Role.IDLE))
+        # One paisa more: the order's price and the bill were each rounded.
+        return -(-metered_minor * over_wh // charge.delivered_wh) + 1

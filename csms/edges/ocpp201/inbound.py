@@ -1,0 +1,231 @@
+"""What an OCPP 2.0.1 charging station may ask: read, call the use case, answer (OCPP.md 4.4)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from csms.domain.access import Verdict, Why
+from csms.domain.reported import Metered, Started, Stopped
+from csms.edges.exchange import Desk, Exchange, Payload, carry_out, dumps, quarantine, report
+from csms.edges.ocpp16.inbound import log_only, remember
+from csms.edges.ocpp201 import wire
+from csms.edges.ocpp201.repair import repair, safe_answer
+from csms.edges.ocppj.codes import Fault, Version
+from csms.edges.ocppj.link import Handler, Link
+from csms.edges.ocppj.schemas import Problem, schemas_for
+
+MONEY: Final = frozenset({"TransactionEvent", "MeterValues"})
+_ANSWERED_EMPTY: Final = wire.EMPTY_ANSWERS - MONEY - {"StatusNotification"}
+_FREE_TOKEN: Final = "NoAuthorization"  # noqa: S105 - a token type of the specification (C01.FR)
+
+
+class Dialect201:
+    """`ocppj.link.Dialect` for OCPP 2.0.1."""
+
+    money_actions = MONEY
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._schemas = schemas_for(Version.V201)
+        self.handlers: Mapping[str, Handler] = {
+            "BootNotification": self.boot,
+            "Heartbeat": self.heartbeat,
+            "StatusNotification": self.status,
+            "Authorize": self.authorize,
+            "TransactionEvent": self.transaction_event,
+            "MeterValues": self.meter_values,
+            "DataTransfer": self.data_transfer,
+            "SignCertificate": self.sign_certificate,
+            "NotifyEVChargingNeeds": self.charging_needs,
+            "NotifyEVChargingSchedule": self.charging_schedule,
+            "Get15118EVCertificate": self.ev_certificate,
+            "GetCertificateStatus": self.certificate_status,
+            **dict.fromkeys(_ANSWERED_EMPTY, self.notified),
+        }
+
+    # -- provisioning
+
+    def boot(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:
+        """Answered with the registration the operator decided (B01-B03)."""
+        exchange = self._exchange(link, message_id, "BootNotification", raw)
+        station = exchange.station
+        self._desk.charging.boot(station, wire.boot(request), exchange.at_ms, exchange.unit)
+        accepted = station.registration == "Accepted"
+        interval_s = self._desk.heartbeat_interval_s if accepted else self._desk.pending_interval_s
+        exchange.submit(dumps(wire.boot_answer(station.registration, exchange.at_ms, interval_s)))
+
+    def heartbeat(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:  # noqa: ARG002 - the seam
+        """The current time, at once."""
+        desk = self._desk
+        if not self._may(link, message_id, "Heartbeat", raw):
+            return
+        now_ms = desk.clock.now_ms()
+        link.context.last_seen_ms = now_ms
+        answer = dumps(wire.heartbeat_answer(now_ms))
+        link.answer(message_id, answer)
+        desk.count("Heartbeat")
+        if desk.log_heartbeats:
+            log_only(desk, link, message_id, "Heartbeat", raw, answer, now_ms)
+
+    def status(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:
+        """StatusNotification."""
+        if not self._may(link, message_id, "StatusNotification", raw):
+            return
+        exchange = self._exchange(link, message_id, "StatusNotification", raw)
+        told = wire.status(request, exchange.station.quirks)
+        self._desk.charging.status(exchange.station, told, exchange.at_ms, exchange.unit)
+        exchange.submit()
+
+    # -- charging
+
+    def authorize(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:
+        """Authorize: answered from memory; NoAuthorization is Accepted (C02)."""
+        if not self._may(link, message_id, "Authorize", raw):
+            return
+        exchange = self._exchange(link, message_id, "Authorize", raw)
+        token = request.idToken
+        if token.type == _FREE_TOKEN:
+            exchange.submit(dumps(wire.authorize_answer("Accepted")))
+            return
+        verdict = self._desk.charging.authorize(exchange.station, token.idToken, exchange.at_ms)
+        exchange.submit(dumps(wire.authorize_answer(_word(verdict), verdict.group_id, verdict.expires_ms)))
+
+    def transaction_event(self, link: Link, message_id: str, request: Any, raw: bytes, note: str | None = None) -> None:
+        """TransactionEvent: Started, Updated, Ended; always answered (E)."""
+        told = wire.transaction_event(request, link.context.quirks)
+        named = request.idToken is not None and request.idToken.type != _FREE_TOKEN
+
+        def work(exchange: Exchange, recalled: bool) -> Payload:
+            charging, station, unit = self._desk.charging, exchange.station, exchange.unit
+            verdict: Verdict | None = None
+            match told:
+                case Started():
+                    verdict = charging.start(station, told, exchange.at_ms, unit, recalled=recalled).verdict
+                case Metered():
+                    charging.meter(station, told, exchange.at_ms, unit, exchange.seq, recalled=recalled)
+                    if told.token is not None:
+                        verdict = charging.authorize(station, told.token, exchange.at_ms)
+                case Stopped():
+                    verdict = charging.stop(station, told, exchange.at_ms, unit, recalled=recalled).verdict
+            info = None
+            if named and verdict is not None:
+                info = wire.id_token_info(_word(verdict), verdict.group_id, verdict.expires_ms)
+            elif request.idToken is not None and not named:
+                info = wire.id_token_info("Accepted")
+            answer = wire.transaction_event_answer(info)
+            if not isinstance(told, Metered):
+                remember(exchange, f"tx:{told.key}", answer)
+            return answer
+
+        self._money(link, message_id, "TransactionEvent", raw, work, note)
+
+    def meter_values(self, link: Link, message_id: str, request: Any, raw: bytes, note: str | None = None) -> None:
+        """MeterValues outside transactions."""
+        told = wire.meter(request, link.context.quirks)
+
+        def work(exchange: Exchange, recalled: bool) -> Payload:
+            station = exchange.station
+            self._desk.charging.meter(station, told, exchange.at_ms, exchange.unit, exchange.seq, recalled=recalled)
+            return {}
+
+        self._money(link, message_id, "MeterValues", raw, work, note)
+
+    def _money(self, link: Link, message_id: str, action: str, raw: bytes, work: Any, note: str | None) -> None:
+        exchange = self._exchange(link, message_id, action, raw, note)
+        if exchange.station.registration != "Accepted":
+            exchange.refusal = (Fault.SECURITY, "This charging station is not accepted yet.")
+        carry_out(exchange, work)
+
+    # -- the rest
+
+    def notified(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:  # noqa: ARG002 - the seam
+        """Reports, events and notices: stored as they came, answered `{}`."""
+        frame = json.loads(raw)
+        action, payload = str(frame[2]), frame[3] if isinstance(frame[3], dict) else {}
+        if not self._may(link, message_id, action, raw):
+            return
+        exchange = self._exchange(link, message_id, action, raw)
+        at = payload.get("generatedAt") or payload.get("timestamp")
+        numbered = payload.get("seqNo") is not None
+        seq_no = payload.get("seqNo") if numbered else exchange.seq % 2**31
+        report(exchange, action, payload, payload.get("requestId"), seq_no, at)
+        exchange.submit()
+
+    def data_transfer(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:
+        """No vendor's contract is known yet: UnknownVendorId (P02)."""
+        if not self._may(link, message_id, "DataTransfer", raw):
+            return
+        exchange = self._exchange(link, message_id, "DataTransfer", raw)
+        body = {"vendorId": request.vendorId, "messageId": request.messageId}
+        report(exchange, "DataTransfer", body, None, exchange.seq % 2**31, None)
+        exchange.submit(dumps(wire.data_transfer_answer("UnknownVendorId")))
+
+    def sign_certificate(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:  # noqa: ARG002 - the seam
+        """No certificate authority is configured: Rejected."""
+        self._say(link, message_id, "SignCertificate", raw, wire.sign_certificate_answer(accepted=False))
+
+    def charging_needs(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:  # noqa: ARG002 - the seam
+        """No schedule is computed: Rejected, so that the station charges by its own."""
+        self._say(link, message_id, "NotifyEVChargingNeeds", raw, wire.charging_needs_answer("Rejected"))
+
+    def charging_schedule(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:  # noqa: ARG002 - the seam
+        """Taken note of."""
+        self._say(link, message_id, "NotifyEVChargingSchedule", raw, wire.charging_schedule_answer(accepted=True))
+
+    def ev_certificate(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:  # noqa: ARG002 - the seam
+        """No contract certificate pool is configured."""
+        self._say(link, message_id, "Get15118EVCertificate", raw, wire.ev_certificate_answer(None))
+
+    def certificate_status(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:  # noqa: ARG002 - the seam
+        """No OCSP responder is configured."""
+        self._say(link, message_id, "GetCertificateStatus", raw, wire.certificate_status_answer(None))
+
+    def _say(self, link: Link, message_id: str, action: str, raw: bytes, answer: Payload) -> None:
+        if self._may(link, message_id, action, raw):
+            self._exchange(link, message_id, action, raw).submit(dumps(answer))
+
+    def misfit(
+        self,
+        link: Link,
+        message_id: str,
+        action: str,
+        payload: dict[str, Any] | None,
+        raw: bytes,
+        problems: list[Problem],
+    ) -> None:
+        """A money frame that breaks its schema is repaired, or kept and answered all the same (PEERS 2.6)."""
+        mended = repair(action, payload, problems) if payload is not None else None
+        request = self._schemas.fit(action, mended.payload) if mended is not None else None
+        if mended is not None and request is not None and not isinstance(request, list):
+            store = self._exchange(link, message_id, action, raw)
+            quarantine(store, problems, rules=mended.rules, state="repaired")
+            store.unit.done = None
+            self._desk.store.submit(store.unit)
+            handler = {"TransactionEvent": self.transaction_event, "MeterValues": self.meter_values}
+            handler[action](link, message_id, request, raw, f"repaired: {', '.join(mended.rules)}")
+            return
+        exchange = self._exchange(link, message_id, action, raw)
+        quarantine(exchange, problems, state="waiting")
+        exchange.submit(dumps(safe_answer(action)))
+
+    # -- the pieces
+
+    def _exchange(self, link: Link, message_id: str, action: str, raw: bytes, note: str | None = None) -> Exchange:
+        self._desk.count(action)
+        return Exchange(self._desk, link, message_id, action, raw, note)
+
+    def _may(self, link: Link, message_id: str, action: str, raw: bytes) -> bool:
+        """B02.FR.09, B03.FR.07: SecurityError for anything but a boot before the station is accepted."""
+        if link.context.registration == "Accepted":
+            return True
+        exchange = self._exchange(link, message_id, action, raw)
+        exchange.refusal = (Fault.SECURITY, "This charging station is not accepted yet.")
+        exchange.submit()
+        return False
+
+
+def _word(verdict: Verdict) -> str:
+    status = verdict.answer if verdict.is_good else verdict.status
+    return "Unknown" if verdict.why is Why.UNKNOWN else status.value

@@ -1,0 +1,74 @@
+"""What the simulated parties said and heard, kept in order and readable by a person.
+
+A transcript is evidence: every frame and every Beckn message, both ways, with the real time. Secrets are
+masked when a line is rendered, never in what was sent.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from simulators.clock import wall_ms, written
+
+Direction = Literal["sent", "received", "note"]
+Listener = Callable[["Entry"], None]
+
+ARROWS: dict[Direction, str] = {"sent": "->", "received": "<-", "note": "--"}
+# The value beside the key of a password, whichever of the two orders a 1.6 or 2.0.1 message writes them in.
+SECRET = re.compile(
+    r'("key":\s*"AuthorizationKey",\s*"value":\s*")[^"]*|("attributeValue":\s*")[^"]*(?=".{0,120}BasicAuthPassword)'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line: who, which way, what. `content` is the parsed frame or body, or a sentence for a note."""
+
+    at_ms: int
+    who: str
+    direction: Direction
+    content: Any
+
+    def render(self, width: int = 400) -> str:
+        """One printable line, shortened to `width` characters of content, without secrets."""
+        text = self.content if isinstance(self.content, str) else json.dumps(self.content, ensure_ascii=False)
+        text = SECRET.sub(lambda found: f"{found.group(1) or found.group(2)}***", text)
+        if len(text) > width:
+            text = f"{text[:width]}… ({len(text)} characters)"
+        return f"{written(self.at_ms)[11:23]} {self.who:<14} {ARROWS[self.direction]} {text}"
+
+
+@dataclass(slots=True)
+class Transcript:
+    """An append-only list of entries, told to listeners as they come. The oldest go when `keep` is passed."""
+
+    listeners: list[Listener] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    keep: int = 20_000
+
+    def add(self, who: str, direction: Direction, content: Any) -> None:
+        """Record one thing said, heard or done by `who`."""
+        entry = Entry(wall_ms(), who, direction, content)
+        self.entries.append(entry)
+        if len(self.entries) > self.keep:
+            del self.entries[: self.keep // 10]
+        for listener in self.listeners:
+            listener(entry)
+
+    def frames(self, direction: Direction, action: str | None = None) -> list[list[Any]]:
+        """The OCPP frames of one direction, oldest first; with `action`, only the CALLs of that action."""
+        return [
+            entry.content
+            for entry in self.entries
+            if entry.direction == direction
+            and isinstance(entry.content, list)
+            and (action is None or (len(entry.content) > 2 and entry.content[0] == 2 and entry.content[2] == action))
+        ]
+
+    def render(self) -> str:
+        """The whole story as text."""
+        return "\n".join(entry.render() for entry in self.entries)
