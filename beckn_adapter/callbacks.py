@@ -88,6 +88,10 @@ class Callbacks:
 
     async def _deliver(self, http: aiohttp.ClientSession, conversation: str, row: Row) -> None:
         try:
+            # The list this row came from may be older than the delivery that has just ended.
+            now = await self._store.read(lambda tx: tx.one(Table.OUTBOX, no=row["no"]))
+            if now is None or now["state"] != "waiting" or now["attempts"] != row["attempts"]:
+                return
             answer, error = await self._post(http, row)
             await self._record(row, answer, error)
         except asyncio.CancelledError:

@@ -176,6 +176,9 @@ class Dispatch:
 
     def _do(self, tx: Tx, row: Row, context: Context, command: cmd.Command) -> list[str]:
         """Carry out and answer; the tokens that changed. Runs inside the transaction."""
+        standing = tx.take(Table.INBOX, no=row["no"])
+        if standing is None or standing["state"] != "new":
+            return []  # the list this row came from was older than the work that has just ended
         now_ms = self._clock.now_ms()
         asker = self._asker(context)
         reply, speaker = self._reply(context), self._voice.speaker

@@ -41,7 +41,7 @@ from beckn_adapter.market import Market
 from beckn_adapter.notices import FOLLOWED as NOTICED
 from beckn_adapter.notices import Notices
 from beckn_adapter.progress import page_of
-from beckn_adapter.registry import Registry, RegistryProblem, StaticRegistry
+from beckn_adapter.registry import Registry, RegistryProblem, StaticRegistry, Subscriber
 from beckn_adapter.v2.encode import Contact
 from beckn_adapter.v2.orders import Speaker
 from csms.api.server import build_operator_app
@@ -170,7 +170,7 @@ class System:
         self.bell = InProcessBell()
         self.metrics_of = Metrics()
         self.bootstrap_key = _bootstrap_key(config)
-        self.store = SqliteStore(config.sqlite_path, lambda: self.bell.ring("journal"))
+        self.store = SqliteStore(config.sqlite_path, self._ring)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._reloading: asyncio.Task[None] | None = None
 
@@ -279,7 +279,7 @@ class System:
             ordering=self.ordering,
             clock=self.clock,
             frames_days=config.retention.frames_days,
-            every_second=[self.settling.tick, self.notices.tick, self._look_at_registry],
+            every_second=[self.settling.tick, self.notices.tick],
         )
         self.followers = Followers(self.store, self.bell)
 
@@ -296,7 +296,7 @@ class System:
         beckn = self.config.beckn
         seed = _beckn_seed(self.config)
         bpp = Endpoint(beckn.subscriber_id, beckn.bpp_uri or f"{public_url}/beckn/bpp/receiver")
-        self.registry, self._registry_file = _registry(self.config)
+        self.registry = _registry(self.config)
         provider = ProviderView(provider_id=beckn.provider_id, name=beckn.provider_name)
         self.market = Market(
             self.inventory,
@@ -469,11 +469,9 @@ class System:
             # A big inventory that changes all the time must not eat the loop.
             await asyncio.sleep((self.clock.now_ms() - before_ms) / 1000 * 3)
 
-    async def _look_at_registry(self, now_ms: int) -> None:  # noqa: ARG002 - the tick's shape
-        if self._registry_file is None or not isinstance(self.registry, StaticRegistry):
-            return
-        with suppress(OSError, RegistryProblem):
-            self.registry.reload_if_changed(self._registry_file.stat().st_mtime_ns)
+    def _ring(self, topics: set[str]) -> None:
+        for topic in topics:
+            self.bell.ring(topic)
 
     def _malformed(self, link: Link, reason: str, raw: bytes) -> None:
         self.metrics_of.malformed.labels(reason[:40]).inc()
@@ -793,15 +791,28 @@ def _secret_file(path: Path, fresh: str) -> str:
     return fresh
 
 
-def _registry(config: Config) -> tuple[Registry, Path | None]:
+class FileRegistry:
+    """A static registry whose file is read again when it has changed, so that partners come without a restart."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._listed = StaticRegistry.open(path)
+
+    async def lookup(self, subscriber_id: str, key_id: str, now_ms: int) -> Subscriber | None:
+        """See `registry.Registry`. A file that cannot be read leaves the keys known so far in force."""
+        with suppress(OSError, RegistryProblem):
+            self._listed.reload_if_changed(self._path.stat().st_mtime_ns)
+        return await self._listed.lookup(subscriber_id, key_id, now_ms)
+
+
+def _registry(config: Config) -> Registry:
     where = config.beckn.registry
     if not where:
-        return StaticRegistry(), None
+        return StaticRegistry()
     kind, _, rest = where.partition(":")
     if kind != "static":
         raise ServeProblem(f"beckn.registry: {kind} is not supported yet; use static:FILE")
-    path = Path(rest)
     try:
-        return StaticRegistry.open(path), path
+        return FileRegistry(Path(rest))
     except RegistryProblem as problem:
         raise ServeProblem(f"beckn.registry: {problem}") from problem

@@ -38,7 +38,13 @@ def _mask(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutabl
 def configure_logging(level: str, json: bool | None) -> None:
     """Set structlog up on standard error: JSON for machines, colours for a terminal."""
     as_json = not sys.stderr.isatty() if json is None else json
-    renderer: Any = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if as_json
+        else structlog.dev.ConsoleRenderer(
+            exception_formatter=structlog.dev.plain_traceback  # locals in a traceback would print keys
+        )
+    )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -26,7 +26,7 @@ from simulators.fleet import FleetReport, run_fleet
 from simulators.judge import Result
 from simulators.ocpp_charger import Charger, StoryError
 from simulators.signing import Identity, registry_entry, write_registry
-from simulators.transcript import Transcript
+from simulators.transcript import Entry, Transcript
 
 SEED_BYTES = 32
 
@@ -68,7 +68,7 @@ def charger(
     """One charger: plays a story, or stands there until Ctrl-C."""
     if version not in {"1.6", "2.0.1"}:
         raise typer.BadParameter("1.6 or 2.0.1", param_hint="--version")
-    transcript = _transcript(quiet or as_json)
+    transcript = _transcript(quiet, as_json)
     if scenario is not None:
         story = _load(scenario)
         if story.order is not None:
@@ -165,12 +165,13 @@ def bap(
     password: Password = None,
     timeout: Timeout = 20.0,
     quiet: Quiet = False,
+    brief: Annotated[bool, typer.Option("--brief", help="One short line for each thing that matters.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """A buyer that really buys: plays stories of a buyer and a charger."""
     wanted = [name for name in stories.names() if _load(name).order] if story == ["all"] else story
     loaded = [_load(name) for name in wanted]
-    transcript = _transcript(quiet or as_json)
+    transcript = _transcript(quiet, as_json, brief)
     me = Identity(bap_id, key_id, _seed(signing_key))
     platform = Bap(
         me,
@@ -273,10 +274,18 @@ def _seed(text: str | None) -> bytes:
     return raw[:SEED_BYTES]
 
 
-def _transcript(quiet: bool) -> Transcript:
+def _transcript(quiet: bool, as_json: bool = False, brief: bool = False) -> Transcript:
+    """Printed as it happens; beside `--json` on standard error, so that a program reads nothing but JSON."""
     transcript = Transcript()
     if not quiet:
-        transcript.listeners.append(lambda entry: console.print(entry.render()))
+        shown = Console(highlight=False, soft_wrap=True, markup=False, stderr=True) if as_json else console
+
+        def show(entry: Entry) -> None:
+            line = entry.brief() if brief else entry.render()
+            if line is not None:
+                shown.print(line)
+
+        transcript.listeners.append(show)
     return transcript
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import fcntl
 import hashlib
 import json
 import re
@@ -121,10 +122,15 @@ def registry_entry(identity: Identity, url: str, kind: str) -> dict[str, Any]:
 
 def write_registry(path: Path, *entries: dict[str, Any]) -> None:
     """Add participants to the file (made when absent); an entry of the same key is replaced."""
-    known = {(e["subscriber_id"], e["unique_key_id"]): e for e in read_registry(path)}
-    known |= {(e["subscriber_id"], e["unique_key_id"]): e for e in entries}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(list(known.values()), indent=2))
+    # Several buyers may sign up at once, and the seller may read at any moment: one writer, and a whole file or none.
+    with path.with_name(path.name + ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = {(e["subscriber_id"], e["unique_key_id"]): e for e in read_registry(path)}
+        known |= {(e["subscriber_id"], e["unique_key_id"]): e for e in entries}
+        fresh = path.with_name(path.name + ".new")
+        fresh.write_text(json.dumps(list(known.values()), indent=2))
+        fresh.replace(path)
 
 
 def read_registry(path: Path) -> list[dict[str, Any]]:

@@ -33,6 +33,19 @@ class Entry:
     direction: Direction
     content: Any
 
+    def brief(self) -> str | None:
+        """One short line of what a person follows a story by; None for what only repeats (meter values, answers)."""
+        head = f"{written(self.at_ms)[11:19]} {ARROWS[self.direction]} "
+        if isinstance(self.content, str):
+            return head + self.content
+        if isinstance(self.content, list):
+            told = _brief_frame(self.content)
+            return head + told if told is not None else None
+        if isinstance(self.content, dict):
+            told = _brief_message(self.content)
+            return head + told if told is not None else None
+        return None
+
     def render(self, width: int = 400) -> str:
         """One printable line, shortened to `width` characters of content, without secrets."""
         text = self.content if isinstance(self.content, str) else json.dumps(self.content, ensure_ascii=False)
@@ -40,6 +53,46 @@ class Entry:
         if len(text) > width:
             text = f"{text[:width]}… ({len(text)} characters)"
         return f"{written(self.at_ms)[11:23]} {self.who:<14} {ARROWS[self.direction]} {text}"
+
+
+_DULL = frozenset({"MeterValues", "Heartbeat"})
+
+
+def _brief_frame(frame: list[Any]) -> str | None:
+    if not frame or frame[0] != 2 or len(frame) < 4 or frame[2] in _DULL or not isinstance(frame[3], dict):
+        return f"CALLERROR {frame[2:4]}" if frame and frame[0] == 4 else None
+    action, payload = str(frame[2]), frame[3]
+    if action == "TransactionEvent":
+        if payload.get("eventType") == "Updated":
+            return None
+        reason = payload.get("transactionInfo", {}).get("stoppedReason")
+        return f"OCPP {action} {payload.get('eventType')}{f' ({reason})' if reason else ''}"
+    names = ("status", "connectorStatus", "reason", "idTag", "meterStart", "meterStop", "type")
+    shown = ", ".join(f"{name} {payload[name]}" for name in names if payload.get(name) is not None)
+    return f"OCPP {action}{f' ({shown})' if shown else ''}"
+
+
+def _brief_message(body: dict[str, Any]) -> str | None:
+    context, message = body.get("context"), body.get("message")
+    if not isinstance(context, dict):
+        error = body.get("error")
+        return f"NACK {error}" if body.get("ack_status") == "NACK" else None
+    order = message.get("order") if isinstance(message, dict) else None
+    parts = [f"Beckn {context.get('action')}"]
+    if isinstance(order, dict):
+        delivery = (order.get("beckn:fulfillment") or {}).get("beckn:deliveryAttributes") or {}
+        payment, value = order.get("beckn:payment") or {}, order.get("beckn:orderValue") or {}
+        parts += [str(order.get("beckn:orderStatus")), str(delivery.get("sessionStatus") or "")]
+        if delivery.get("meteredEnergyKWh") is not None:
+            parts.append(f"{delivery['meteredEnergyKWh']} kWh")
+        if value.get("value") is not None:
+            parts.append(f"worth {value['value']} {value.get('currency')}")
+        if payment.get("beckn:paymentStatus"):
+            amount = (payment.get("beckn:amount") or {}).get("value")
+            parts.append(f"payment {payment['beckn:paymentStatus']} {amount if amount is not None else ''}")
+    if body.get("error"):
+        parts.append(f"error {body['error']}")
+    return " ".join(part for part in parts if part)
 
 
 @dataclass(slots=True)

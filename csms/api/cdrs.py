@@ -123,7 +123,7 @@ async def _page(call: Call[CdrQuery, None], limit: int, after: int | None) -> tu
             to_ms=to_ms(q.to) if q.to else None,
             station=q.charger_id,
             order_id=q.order_id,
-            token=sorted({q.token, queries.normal_token(q.token)}) if q.token else None,
+            token=queries.spellings(tx, q.token) if q.token else None,
         )
         return found, queries.newest_revisions(tx, [row["no"] for row in found.rows])
 

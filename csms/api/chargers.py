@@ -23,11 +23,15 @@ from csms.api.pages import Page, PageQuery, encode, text_key
 from csms.api.routes import Call, Routes
 from csms.api.system import StationView, System
 from csms.app import queries
+from csms.app.stations import fold
 from csms.domain.refusal import Refusal, Why
 from csms.domain.units import rfc3339
 from csms.ports import Fact, ReadTx, Row, Table, Tx
 
 route: Final = Routes("Chargers")
+
+_Sockets = dict[str, list[Row]]
+_Built = dict[str, list[dict[str, Any]]]
 
 Transport = Literal["ocpp1.6", "ocpp2.0.1", "mqtt", "ble"]
 Registration = Literal["Accepted", "Pending", "Rejected"]
@@ -154,7 +158,7 @@ async def list_chargers(call: Call[ChargerQuery, None]) -> Page[Charger]:
     """One page of chargers."""
     q = call.query
 
-    def read(tx: ReadTx) -> tuple[queries.Found, dict[str, list[Row]]]:
+    def read(tx: ReadTx) -> tuple[queries.Found, _Sockets, _Built]:
         found = queries.page(
             tx,
             Table.STATIONS,
@@ -167,11 +171,12 @@ async def list_chargers(call: Call[ChargerQuery, None]) -> Page[Charger]:
             profile=q.profile,
             transport=q.transport,
         )
-        return found, queries.sockets(tx, [row["id"] for row in found.rows])
+        ids = [row["id"] for row in found.rows]
+        return found, queries.sockets(tx, ids), queries.built_connectors(tx, ids)
 
-    found, sockets = await call.system.store.read(read)
+    found, sockets, built = await call.system.store.read(read)
     stations = call.system.stations
-    items = [_view(row, sockets[row["id"]], stations.get(row["id"])) for row in found.rows]
+    items = [_view(row, sockets[row["id"]], built[row["id"]], stations.get(row["id"])) for row in found.rows]
     return Page[Charger](items=items, next_cursor=encode(found.after))
 
 
@@ -186,10 +191,9 @@ async def create_charger(call: Call[None, ChargerCreate]) -> Charger:
         values["security_profile"] = 1
 
     def work(tx: Tx) -> None:
-        standing = tx.take(Table.STATIONS, id=body.id) or tx.one(Table.STATIONS, id_folded=body.id.casefold())
+        standing = tx.take(Table.STATIONS, id=body.id) or tx.one(Table.STATIONS, id_folded=fold(body.id))
         if standing is not None and (not standing["deleted"] or standing["id"] != body.id):
             raise Refusal(Why.ALREADY_EXISTS, f"There is a charger {standing['id']!r} already; change it with PATCH.")
-        data = {"connectors": _connectors(body)} if body.connectors else {}
         fresh = {
             "registration": "Accepted",
             "security_profile": 0,
@@ -198,14 +202,14 @@ async def create_charger(call: Call[None, ChargerCreate]) -> Charger:
             "quirks": "[]",
             "deleted": 0,
             "created_ms": now_ms,
-            "data": json.dumps(data),
             **values,
         }
         if standing is not None:
             tx.change(Table.STATIONS, fresh, id=body.id)
         else:
             number = tx.next_no("station")
-            tx.add(Table.STATIONS, {**fresh, "id": body.id, "no": number, "id_folded": body.id.casefold()})
+            tx.add(Table.STATIONS, {**fresh, "id": body.id, "no": number, "id_folded": fold(body.id)})
+        _keep_connectors(tx, body.id, body)
         tx.append([Fact("ChargerCreated", now_ms, {"who": call.who.name}, station=body.id)])
 
     await call.system.store.transact(work)
@@ -234,13 +238,11 @@ async def change_charger(call: Call[None, ChargerSettings]) -> Charger:
 
     def work(tx: Tx) -> None:
         tx.take(Table.STATIONS, id=charger_id)
-        row = queries.charger(tx, charger_id)
-        changed = dict(values)
+        queries.charger(tx, charger_id)
+        if values:
+            tx.change(Table.STATIONS, values, id=charger_id)
         if "connectors" in body.model_fields_set:
-            data = {**json.loads(row["data"]), "connectors": _connectors(body)}
-            changed["data"] = json.dumps(data, ensure_ascii=False)
-        if changed:
-            tx.change(Table.STATIONS, changed, id=charger_id)
+            _keep_connectors(tx, charger_id, body)
         names = sorted(body.model_fields_set)
         tx.append([Fact("ChargerChanged", now_ms, {"members": names, "who": call.who.name}, station=charger_id)])
 
@@ -307,19 +309,25 @@ async def _values(system: System, body: ChargerSettings) -> Row:
     return values
 
 
-def _connectors(body: ChargerSettings) -> list[dict[str, Any]]:
-    return [one.model_dump(exclude_none=True) for one in body.connectors or ()]
+def _keep_connectors(tx: Tx, charger_id: str, body: ChargerSettings) -> None:
+    name = queries.connectors_setting(charger_id)
+    if not body.connectors:
+        tx.drop(Table.SETTINGS, name=name)
+        return
+    built = [one.model_dump(exclude_none=True) for one in body.connectors]
+    tx.save(Table.SETTINGS, {"name": name, "value": json.dumps(built, ensure_ascii=False)})
 
 
 async def _read(system: System, charger_id: str) -> Charger:
-    def read(tx: ReadTx) -> tuple[Row, list[Row]]:
-        return queries.charger(tx, charger_id), queries.sockets(tx, [charger_id])[charger_id]
+    def read(tx: ReadTx) -> tuple[Row, _Sockets, _Built]:
+        ids = [charger_id]
+        return queries.charger(tx, charger_id), queries.sockets(tx, ids), queries.built_connectors(tx, ids)
 
-    row, sockets = await system.store.read(read)
-    return _view(row, sockets, system.stations.get(charger_id))
+    row, sockets, built = await system.store.read(read)
+    return _view(row, sockets[charger_id], built[charger_id], system.stations.get(charger_id))
 
 
-def _view(row: Row, sockets: Sequence[Row], live: StationView | None) -> Charger:
+def _view(row: Row, sockets: Sequence[Row], built: Sequence[Mapping[str, Any]], live: StationView | None) -> Charger:
     last_seen = [at for at in (row["last_seen_ms"], live.last_seen_ms if live else None) if at is not None]
     whole = next((socket for socket in sockets if socket["connector"] == 0), None)
     return Charger(
@@ -345,7 +353,7 @@ def _view(row: Row, sockets: Sequence[Row], live: StationView | None) -> Charger
         boot_at=time(row["boot_ms"]),
         boot_reason=row["boot_reason"],
         status=whole["status"] if whole else None,
-        connectors=_merged(sockets, json.loads(row["data"]).get("connectors", [])),
+        connectors=_merged(sockets, built),
         created_at=rfc3339(row["created_ms"]),
     )
 

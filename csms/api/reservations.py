@@ -55,7 +55,7 @@ class Reservation(View):
     token: str | None
     order_id: str | None
     status: Status
-    told_to_charger: bool
+    hold: Literal["soft", "hard"] = Field(description="`hard`: for certain; told to the charger when it began at once")
     created_at: Time
     updated_at: Time
 
@@ -188,8 +188,15 @@ async def _tell(call: Call[None, ReservationIn], row: Row) -> None:
 async def cancel_reservation(call: Call[None, None]) -> Reservation:
     """Cancel a reservation; a charger that was told of it is told of this, too."""
     reservation_id = call.path["id"]
-    row = await call.system.store.read(lambda tx: _reservation(tx, reservation_id))
-    _refuse_over(row)
+
+    def read(tx: ReadTx) -> Row:
+        row = _reservation(tx, reservation_id)
+        _refuse_over(row)
+        if row["order_id"] is not None and tx.one(Table.ORDERS, id=row["order_id"]) is not None:
+            raise Refusal(Why.WRONG_STATE, f"The reservation belongs to order {row['order_id']!r}; cancel the order.")
+        return row
+
+    row = await call.system.store.read(read)
     if row["hold"] == "hard":
         payload = {"reservation_id": reservation_id}
         await call.system.instructing.issue(
@@ -256,7 +263,7 @@ def _view(row: Row) -> Reservation:
         token=row["token"],
         order_id=row["order_id"],
         status=row["status"],
-        told_to_charger=row["hold"] == "hard",
+        hold=row["hold"],
         created_at=rfc3339(row["created_ms"]),
         updated_at=rfc3339(row["updated_ms"]),
     )

@@ -110,7 +110,7 @@ async def put_token(call: Call[None, TokenIn]) -> Answer:
             "expires_ms": expires_ms,
             "group_id": body.group_id,
             "driver": body.driver,
-            "history": json.dumps(_history(standing, body.status, expires_ms, now_ms)),
+            "history": json.dumps(_history(standing, body.status, now_ms)),
             "updated_ms": now_ms,
         }
         tx.save(Table.TOKENS, row)
@@ -151,13 +151,14 @@ def _refuse_order_token(row: Row | None) -> None:
         raise Refusal(Why.WRONG_STATE, f"This is the one-time token of order {row['order_id']!r}; cancel the order.")
 
 
-def _history(standing: Row | None, status: str, expires_ms: int | None, now_ms: int) -> list[dict[str, object]]:
-    """Every state with the time from which it held, oldest first."""
-    history = json.loads(standing["history"]) if standing is not None else []
-    state = {"status": status, "expires_ms": expires_ms}
-    if history and {name: history[-1].get(name) for name in state} == state:
-        return list(history)
-    return [*history, {"from_ms": now_ms, **state}][-_HISTORY:]
+def _history(standing: Row | None, status: str, now_ms: int) -> list[list[object]]:
+    """`[from_ms, status]` pairs, oldest first; empty while the first status holds (`domain.access.Token`)."""
+    if standing is None:
+        return []
+    history: list[list[object]] = json.loads(standing["history"])
+    if standing["status"] == status:
+        return history
+    return [*(history or [[0, standing["status"]]]), [now_ms, status]][-_HISTORY:]
 
 
 def _view(row: Row) -> Token:

@@ -21,7 +21,8 @@ from typing import Any
 
 from csms.app.ocpitariff import read_tariff
 from csms.domain.refusal import Refusal, Why
-from csms.domain.tariff import Discount, Tariff
+from csms.domain.tariff import CancellationPolicy, Discount, Pattern, Tariff
+from csms.domain.units import to_minor
 from csms.ports import Store, Table
 
 _SEPARATORS = "*-_:/#."
@@ -48,6 +49,16 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class Policy:
+    """What a tariff says beside its prices (members of our own in the OCPI tariff): how energy beyond the order is
+    paid for (`pattern`, `absorb_cap`), and what cancelling costs (`cancellation`). None: as the system is set."""
+
+    pattern: Pattern | None = None
+    absorb_cap_minor: int | None = None
+    cancellation: CancellationPolicy | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Offering:
     """One connector for sale: where it is, what it is, what it costs."""
 
@@ -63,6 +74,7 @@ class Offering:
     max_power_w: int
     tariff: Tariff | None
     reservable: bool = False
+    policy: Policy = field(default_factory=Policy)
 
     @property
     def base_offer_id(self) -> str | None:
@@ -77,6 +89,7 @@ class _Loaded:
     by_evse: dict[tuple[str, int], Offering | None] = field(default_factory=dict)  # None: more than one connector
     by_name: dict[str, Offering] = field(default_factory=dict)
     tariffs: dict[str, Tariff] = field(default_factory=dict)
+    policies: dict[str, Policy] = field(default_factory=dict)
     offers: dict[str, Offer] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
@@ -103,7 +116,9 @@ class Inventory:
         loaded = _Loaded()
         for row in tariffs:
             try:
-                loaded.tariffs[row["id"]] = read_tariff(row["id"], json.loads(row["data"]))
+                data = json.loads(row["data"])
+                loaded.policies[row["id"]] = read_policy(data)
+                loaded.tariffs[row["id"]] = read_tariff(row["id"], data)
             except Refusal as refusal:  # put by an older version that took more: shown, not sold
                 loaded.problems.append(f"tariff {row['id']}: {refusal.detail}")
         for row in offers:
@@ -113,7 +128,7 @@ class Inventory:
                 loaded.problems.append(f"offer {row['id']}: {refusal.detail}")
         chargers = {row["id"]: row["location_id"] for row in stations}
         for row in locations:
-            for offering in self._of_location(json.loads(row["data"]), chargers, loaded.tariffs):
+            for offering in self._of_location(json.loads(row["data"]), chargers, loaded):
                 loaded.offerings[offering.item_id] = offering
                 loaded.by_socket.setdefault((offering.station, offering.evse, offering.connector), offering)
                 evse = (offering.station, offering.evse)
@@ -160,8 +175,9 @@ class Inventory:
         return offer.discount
 
     def _of_location(
-        self, location: Mapping[str, Any], chargers: Mapping[str, str | None], tariffs: Mapping[str, Tariff]
+        self, location: Mapping[str, Any], chargers: Mapping[str, str | None], loaded: _Loaded
     ) -> Iterable[Offering]:
+        tariffs = loaded.tariffs
         evses = [evse for evse in location.get("evses") or [] if evse.get("status") != "REMOVED"]
         joined = join(location, evses, chargers)
         fallback = next(iter(tariffs.values())) if len(tariffs) == 1 else None
@@ -193,6 +209,7 @@ class Inventory:
                     max_power_w=power_of(connector),
                     tariff=tariff,
                     reservable="RESERVABLE" in (evse.get("capabilities") or []),
+                    policy=loaded.policies.get(tariff.tariff_id, Policy()) if tariff is not None else Policy(),
                 )
 
 
@@ -245,6 +262,25 @@ def power_of(connector: Mapping[str, Any]) -> int:
         return _DEFAULT_POWER_W
     phases = 3 if connector.get("power_type") == "AC_3_PHASE" else 1
     return int(volts) * int(amperes) * phases
+
+
+def read_policy(data: Mapping[str, Any]) -> Policy:
+    """The policy members of a tariff. Refusal(INVALID_REQUEST) names the one that cannot be used."""
+    try:
+        cancellation = data.get("cancellation")
+        return Policy(
+            pattern=Pattern(data["pattern"]) if data.get("pattern") is not None else None,
+            absorb_cap_minor=to_minor(Decimal(str(data["absorb_cap"]))) if data.get("absorb_cap") is not None else None,
+            cancellation=CancellationPolicy(
+                free_minutes=int(cancellation.get("free_minutes", 0)),
+                percent=Decimal(str(cancellation.get("percent", 0))),
+                flat=Decimal(str(cancellation.get("flat", 0))),
+            )
+            if isinstance(cancellation, Mapping)
+            else None,
+        )
+    except (ValueError, ArithmeticError, TypeError) as error:
+        raise Refusal(Why.INVALID_REQUEST, f"pattern, absorb_cap or cancellation: {error}") from error
 
 
 def read_offer(offer_id: str, data: Mapping[str, Any]) -> Offer:

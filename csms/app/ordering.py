@@ -205,13 +205,16 @@ class Ordering:
         if slot is None:
             self.refuse_unusable(tx, offering, now_ms, but)
         discount = self._inventory.discount(wish.offer_id, offering, now_ms) if wish.offer_id is not None else None
+        policy = offering.policy
         terms = Terms(
             tariff=offering.tariff,
             discount=discount,
             finder_fee=wish.finder_fee,
-            pattern=self._selling.pattern,
-            absorb_cap_minor=self._selling.absorb_cap_minor,
-            cancellation=self._selling.cancellation,
+            pattern=policy.pattern or self._selling.pattern,
+            absorb_cap_minor=(
+                self._selling.absorb_cap_minor if policy.absorb_cap_minor is None else policy.absorb_cap_minor
+            ),
+            cancellation=policy.cancellation or self._selling.cancellation,
         )
         priced = quote(
             terms,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from csms.app.masks import mask, mask_text
+from csms.domain.matching import token_norm
 from csms.domain.refusal import Refusal, Why
 from csms.ports import ReadTx, Row, Table
 
@@ -64,6 +65,21 @@ def sockets(tx: ReadTx, charger_ids: Sequence[str]) -> dict[str, list[Row]]:
     return found
 
 
+def connectors_setting(charger_id: str) -> str:
+    """The setting that keeps how a charger's connectors are built (a JSON list)."""
+    return f"connectors:{charger_id}"
+
+
+def built_connectors(tx: ReadTx, charger_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """What operators said about connectors, by charger. The charger path rewrites its own row and never this."""
+    names = {connectors_setting(charger_id): charger_id for charger_id in charger_ids}
+    found: dict[str, list[dict[str, Any]]] = {charger_id: [] for charger_id in charger_ids}
+    if names:
+        for row in tx.many(Table.SETTINGS, name=list(names)):
+            found[names[row["name"]]] = json.loads(row["value"])
+    return found
+
+
 def socket(tx: ReadTx, station: Row, evse: int | None, connector: int | None) -> tuple[int, int]:
     """The socket an operator means when naming only part of it.
 
@@ -109,7 +125,7 @@ def sessions(
     transaction_id: str | None = None,
     order_id: str | None = None,
 ) -> Found:
-    """Sessions, newest first. A token is found as it was sent and in its normalised form."""
+    """Sessions, newest first. Sessions keep a token as the charger spelt it; see `spellings`."""
     numbers: list[int] | None = None
     if transaction_id is not None:
         where: dict[str, Any] = {"station": charger_id} if charger_id is not None else {}
@@ -124,7 +140,7 @@ def sessions(
         limit=limit,
         after=after,
         station=charger_id,
-        token=sorted({token, token.strip(), normal_token(token)}) if token is not None else None,
+        token=spellings(tx, token) if token is not None else None,
         open=int(is_open) if is_open is not None else None,
         order_id=order_id,
         no=numbers,
@@ -132,8 +148,15 @@ def sessions(
 
 
 def normal_token(uid: str) -> str:
-    """The key of a token: OCPP 1.6 tokens are case-insensitive (SESSIONS 5.5)."""
-    return uid.strip().upper()
+    """The key of a token; an empty one has the empty key, which no token has."""
+    return token_norm(uid) or ""
+
+
+def spellings(tx: ReadTx, uid: str) -> list[str]:
+    """How a token may stand in a session: as asked for, as registered, or in one case throughout."""
+    norm = normal_token(uid)
+    registered = tx.one(Table.TOKENS, uid_norm=norm)
+    return sorted({uid, uid.strip(), norm, norm.lower(), registered["uid"] if registered is not None else norm})
 
 
 def cases_of(tx: ReadTx, session_ids: Sequence[str]) -> dict[str, list[Row]]:

@@ -39,6 +39,7 @@ _PRAGMAS = (
     "PRAGMA wal_autocheckpoint=4000",
     "PRAGMA temp_store=MEMORY",
 )
+_TOPICS = {int(Put.FACT): "journal", int(Put.INSTRUCTION): "instructions"}
 _MAX_BATCH = 4096  # bounds how long a reader of the WAL, and a drain, can be kept waiting
 
 
@@ -57,10 +58,11 @@ class _Work:
 class SqliteStore:
     """`ports.Store` on one SQLite file. `start` before use, `stop` writes what waits and closes.
 
-    `on_commit` is called on the event loop after every commit that may be news to a follower.
+    `on_commit(topics)` is called on the event loop after a commit that is news: "journal" for followers of facts,
+    "instructions" for whoever carries instructions to chargers.
     """
 
-    def __init__(self, path: Path, on_commit: Callable[[], None]) -> None:
+    def __init__(self, path: Path, on_commit: Callable[[set[str]], None]) -> None:
         self._path = path
         self._on_commit = on_commit
         self._queue: queue.SimpleQueue[Unit | _Work | None] = queue.SimpleQueue()
@@ -257,10 +259,11 @@ class SqliteStore:
         self._waiting -= len(batch)
         self.commits += 1
         self.committed_items += len(batch)
-        news = False
+        news: set[str] = set()
         for item, outcome in zip(batch, outcomes, strict=True):
             if isinstance(item, _Work):
-                news = news or (outcome is None and item.appended > 0)
+                if outcome is None and item.appended > 0:
+                    news.add("journal")
                 if item.future.cancelled():
                     continue
                 if outcome is None:
@@ -268,12 +271,13 @@ class SqliteStore:
                 else:
                     item.future.set_exception(outcome)
                 continue
-            if not news and any(what == Put.FACT for what, _ in item.rows):
-                news = True
+            for what, _ in item.rows:
+                if what in _TOPICS:
+                    news.add(_TOPICS[what])
             if item.done is not None:
                 try:
                     item.done(outcome)
                 except Exception:
                     log.exception("store.done_failed")
         if news:
-            self._on_commit()
+            self._on_commit(news)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from apiworld import NOW_MS, Client, World, session_row, station_row
 
+from csms.app.tokens import entry_from
 from csms.domain.refusal import Refusal, Why
 from csms.ports import Row, Table
 
@@ -106,6 +107,7 @@ async def test_sessions_are_found_by_every_filter_newest_first(api: Client, worl
     assert await found("charger_id=CP1") == ["s-2", "s-1"]
     assert await found("token=TAG1") == ["s-3", "s-1"]
     assert await found("token=tag2") == ["s-2"]
+    assert await found("token=TAG2") == ["s-2"]
     assert await found("open=true") == ["s-3", "s-1"]
     assert await found("open=false") == ["s-2"]
     assert await found("transaction_id=501") == ["s-3", "s-1"]
@@ -260,10 +262,9 @@ async def test_a_token_is_put_found_in_any_case_and_deleted(api: Client, world: 
     assert (await api("GET", "/api/v1/tokens/tag%201")).body == again.body
     row = await world.store.read(lambda tx: tx.one(Table.TOKENS, uid_norm="TAG 1"))
     assert row is not None
-    assert [(one["from_ms"], one["status"]) for one in json.loads(row["history"])] == [
-        (NOW_MS, "Accepted"),
-        (NOW_MS + 1000, "Blocked"),
-    ]
+    assert json.loads(row["history"]) == [[0, "Accepted"], [NOW_MS + 1000, "Blocked"]]
+    token = entry_from(row).token
+    assert (token.status_at(NOW_MS), token.status_at(NOW_MS + 2000)) == ("Accepted", "Blocked")
     assert (await api("DELETE", "/api/v1/tokens/tag%201")).status == 204
     assert (await api("DELETE", "/api/v1/tokens/tag%201")).status == 404
     assert world.tokens.told == ["TAG 1"] * 3
@@ -331,7 +332,7 @@ async def test_a_later_reservation_stands_in_our_calendar_and_keeps_others_out(a
     await world.add(Table.STATIONS, station_row("CP1", 1, transport="ocpp1.6"))
     later = wish(start_at="2026-01-02T06:00:00Z", end_at="2026-01-02T07:00:00Z")
     made = await api("POST", "/api/v1/reservations", later)
-    assert (made.status, made.body["status"], made.body["told_to_charger"]) == (201, "ACCEPTED", False)
+    assert (made.status, made.body["status"], made.body["hold"]) == (201, "ACCEPTED", "soft")
     assert world.instructing.issued == []
     taken = await api("POST", "/api/v1/reservations", {**later, "start_at": "2026-01-02T06:30:00Z"})
     assert (taken.status, taken.body["type"]) == (409, "/problems/slot-taken")
@@ -344,6 +345,15 @@ async def test_a_later_reservation_stands_in_our_calendar_and_keeps_others_out(a
     walked = await api.walk("/api/v1/reservations?charger_id=CP1", 1)
     assert [one["id"] for one in walked] == [4, 3, 2, 1]
     assert len((await api("GET", "/api/v1/reservations?status=CANCELLED")).body["items"]) == 1
+
+
+async def test_the_reservation_of_an_order_ends_with_the_order(api: Client, world: World) -> None:
+    await world.add(Table.STATIONS, station_row("CP1", 1, transport="ocpp1.6"))
+    await world.add(Table.ORDERS, order_row(1))
+    made = await api("POST", "/api/v1/reservations", wish(order_id="o-1"))
+    reply = await api("DELETE", f"/api/v1/reservations/{made.body['id']}")
+    assert (reply.status, reply.body["type"]) == (409, "/problems/wrong-state")
+    assert (await api("GET", "/api/v1/reservations/1")).body["status"] == "REQUESTED"
 
 
 async def test_a_reservation_the_charger_cannot_be_told_of_is_rejected(api: Client, world: World) -> None:

@@ -130,6 +130,10 @@ async def test_connectors_may_be_declared_before_the_charger_reports_them(api: C
     await world.add(Table.SOCKETS, socket_row("CP1", 1, 1))
     shown = (await api("GET", "/api/v1/chargers/CP1")).body["connectors"]
     assert [(one["status"], one["max_power_w"]) for one in shown] == [("Available", 60000)]
+    # The charger path writes `data` from its own memory.
+    await world.store.transact(lambda tx: tx.change(Table.STATIONS, {"data": "{}"}, id="CP1"))
+    assert (await api("GET", "/api/v1/chargers")).body["items"][0]["connectors"] == shown
+    assert (await api("PATCH", "/api/v1/chargers/CP1", {"connectors": None})).body["connectors"][0]["standard"] is None
     twice = await api("PATCH", "/api/v1/chargers/CP1", {"connectors": declared * 2})
     assert twice.status == 422
 

@@ -23,8 +23,8 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[SqliteStore]:
-        rings: list[None] = []
-        store = SqliteStore(path, lambda: rings.append(None))
+        rings: list[set[str]] = []
+        store = SqliteStore(path, rings.append)
         store.rings = rings  # type: ignore[attr-defined]  # the test looks at it
         await store.start()
         try:

@@ -32,7 +32,7 @@ async def submit(store: SqliteStore, seq: int) -> BaseException | None:
 async def test_a_full_disk_is_told_as_store_down_and_the_store_goes_on_afterwards(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     migrate_sqlite(path, stamp="t")
-    store = SqliteStore(path, lambda: None)
+    store = SqliteStore(path, lambda topics: None)
     await store.start()
     try:
         assert await submit(store, 1) is None
@@ -60,7 +60,7 @@ async def test_what_was_acknowledged_survives_kill_nine(tmp_path: Path, seed: in
         from csms.storage.sqlite import SqliteStore
 
         async def main():
-            store = SqliteStore(Path(sys.argv[1]), lambda: None)
+            store = SqliteStore(Path(sys.argv[1]), lambda topics: None)
             await store.start()
             def put(n):
                 unit = Unit(lambda error, n=n: (sys.stdout.write(f"{n}\\n"), sys.stdout.flush()))
