@@ -205,7 +205,10 @@ class System:
             clock=self.clock,
             ids=self.ids,
             bell=self.bell,
-            rules=SettlingRules(provisional_after_ms=int(config.limits.provisional_after_s * 1000)),
+            rules=SettlingRules(
+                provisional_after_ms=int(config.limits.provisional_after_s * 1000),
+                sample_interval_ms=int(config.limits.sample_interval_s * 1000),
+            ),
         )
         self.paying = Paying(store=self.store, payments=self.payments, clock=self.clock, ids=self.ids, bell=self.bell)
 

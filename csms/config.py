@@ -160,6 +160,7 @@ class LimitsConfig(_Section):
     abandon_max_s: int = Field(86400, gt=0)
     final_s: int = Field(7 * 86400, gt=0)
     provisional_after_s: float = Field(300, ge=0, description="interrupted with the power gone: provisional refund")
+    sample_interval_s: float = Field(60, gt=0, description="meter sample interval; three unseen ones are the margin")
     quote_life_s: float = Field(900, gt=0)
     writer_queue: int = Field(20000, ge=100, description="above it the sockets are not read until the writer caught up")
 

@@ -37,6 +37,7 @@ LIMITS = {
     "abandon_min_s": 6,
     "abandon_max_s": 6,
     "provisional_after_s": 2,
+    "sample_interval_s": 0.1,
 }
 
 
@@ -177,7 +178,7 @@ class Server:
             return json.loads(text) if text and "json" in answer.content_type else text
 
     async def sell(
-        self, charger_id: str, *, tariff: Mapping[str, Any] | None = None, rated_kw: float = 900, evses: int = 1
+        self, charger_id: str, *, tariff: Mapping[str, Any] | None = None, rated_kw: float = 4500, evses: int = 1
     ) -> None:
         """A charger at a location with a tariff (18 INR/kWh, 10 INR service fee, 18 % GST), through the REST API."""
         tariff_id = f"T-{charger_id}"

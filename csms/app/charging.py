@@ -515,9 +515,7 @@ class Charging:
                 continue
             unit = self._unit(station)
             for timer in due(session, now_ms):
-                if session.deadlines.get(timer, now_ms + 1) <= now_ms:  # an earlier one may have called it off
-                    session.deadlines.pop(timer, None)
-                    self._apply(station, session, ev.TimerFired(now_ms, timer), unit, now_ms)
+                self._apply(station, session, ev.TimerFired(now_ms, timer), unit, now_ms)
             if unit.rows:
                 self._store.submit(unit)
 

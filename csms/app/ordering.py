@@ -145,6 +145,7 @@ class Ordering:
         """Price a wish. Selecting again prices again; once paid the selection stands."""
         row = tx.take(Table.ORDERS, bap_id=asker.bap_id, transaction_id=asker.transaction_id)
         offering = self._inventory.find(wish.item_id)
+        wish = _plain(wish, offering)
         priced, terms, slot = self._price(tx, offering, wish, now_ms, but=row["id"] if row else None)
         if row is None:
             order = Order(
@@ -340,7 +341,8 @@ class Ordering:
 
     def _differs(self, order: Order, wish: Wish) -> bool:
         """Whether an init asks for something else than what was selected. What it leaves out is as it was."""
-        item_id = self._inventory.find(wish.item_id).item_id
+        offering = self._inventory.find(wish.item_id)
+        item_id, wish = offering.item_id, _plain(wish, offering)
         wanted = wish.want.kind is not WantKind.OPEN and wish.want != order.want
         return item_id != order.item_id or wanted or (wish.offer_id is not None and wish.offer_id != order.offer_id)
 
@@ -599,6 +601,11 @@ def find_for(tx: Tx, asker: Asker, order_id: str | None, *, lenient: bool) -> Or
     if row is not None and (order_id is None or lenient):
         return order_from(row)
     raise Refusal(Why.UNKNOWN_ORDER, "no such order" if order_id is None else f"no order {order_id}")
+
+
+def _plain(wish: Wish, offering: Offering) -> Wish:
+    """Naming the plain tariff's offer is the same as naming none."""
+    return replace(wish, offer_id=None) if wish.offer_id == offering.base_offer_id else wish
 
 
 def _evidence(order: Order, claim: Claim | None) -> Payment | None:

@@ -71,6 +71,7 @@ data_offline_s = 20
 abandon_min_s = 6
 abandon_max_s = 6
 provisional_after_s = 2
+sample_interval_s = 0.1
 
 [telemetry]
 log_level = "warning"
@@ -118,7 +119,7 @@ class Server:
 
 def run_demo(*, once: bool, data_dir: Path, only: list[str]) -> int:
     """0 when every story ended as it should."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 150)
     unknown = set(only) - set(_STORIES)
     if unknown:
         console.print(f"no such story: {', '.join(sorted(unknown))}; there are: {', '.join(_STORIES)}")
@@ -223,7 +224,7 @@ def setup(api: str, stories: dict[str, str]) -> None:
         call(api, "PUT", f"/api/v1/tariffs/{name}", tariff(name, policy))
     for number, (story, tariff_id) in enumerate(stories.items()):
         charger = charger_id(story)
-        call(api, "POST", "/api/v1/chargers", {"id": charger, "location_id": f"site-{story}", "rated_kw": 900})
+        call(api, "POST", "/api/v1/chargers", {"id": charger, "location_id": f"site-{story}", "rated_kw": 4500})
         call(api, "PUT", f"/api/v1/locations/site-{story}", location(story, charger, tariff_id, number))
 
 

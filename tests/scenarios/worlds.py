@@ -1,0 +1,119 @@
+"""Where stories are played in tests: a real server program, a charger and a buyer of the story's own.
+
+    async with running(tmp_path, FIXED) as server, stage(server, "walk-in-by-kwh", "1.6") as world:
+        result = await play(at_version("walk-in-by-kwh", "1.6"), world)
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from running import API_KEY, BPP_ID, Server
+
+from simulators.bap import Bap
+from simulators.beckn_schema import Schemas
+from simulators.scenario import Scenario, World, load
+from simulators.signing import Identity, registry_entry, write_registry
+from simulators.transcript import Transcript
+
+SCHEMA_FOLDER: Final = Path(__file__).resolve().parents[3] / "shared" / "beckn" / "v2" / "schema"
+STEP_S: Final = 45.0  # the longest a story waits for one thing on a busy machine
+
+PREPAID: Final[Mapping[str, Any]] = {"pattern": "BUFFER_IN_QUOTE", "buffer_percent": 10, "buffer_min": 20}
+TARIFFS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "offline-overrun-in-buffer": {"pattern": "HOLD", "buffer_percent": 20, "buffer_min": 20},
+    "offline-overrun-top-up": {"pattern": "TOP_UP"},
+}
+
+
+def at_version(story: str, version: str) -> Scenario:
+    """The story of that name at a charger of that OCPP version."""
+    scenario = load(story)
+    return replace(scenario, charger={**scenario.charger, "version": version})
+
+
+@cache
+def schemas() -> Schemas | None:
+    """The published schemas when they lie beside the repository; without them callbacks are not held to them."""
+    return Schemas(SCHEMA_FOLDER) if (SCHEMA_FOLDER / "beckn.yaml").is_file() else None
+
+
+def charger_of(story: str, version: str) -> str:
+    """The identity of the story's charger."""
+    return f"{story}-{version.replace('.', '')}".upper()
+
+
+@asynccontextmanager
+async def stage(
+    server: Server, story: str, version: str, make: type[Bap] = Bap, transcript: Transcript | None = None
+) -> AsyncIterator[World]:
+    """What a story needs: a charger that is sold, a card that is known, a buyer's platform in the registry."""
+    charger_id = charger_of(story, version)
+    await server.sell(charger_id, tariff=TARIFFS.get(story, PREPAID))
+    await server.api("PUT", "/api/v1/tokens/DEMO-TAG", {"status": "Accepted"})
+    transcript = transcript or Transcript()
+    me = Identity(f"bap.{charger_id.lower()}.example", "key-1", os.urandom(32))
+    async with make(me, registry=server.registry, schemas=schemas(), transcript=transcript) as bap:
+        write_registry(server.registry, registry_entry(me, bap.uri, "BAP"))
+        yield World(
+            ocpp_url=server.ocpp_url,
+            charger_id=charger_id,
+            bap=bap,
+            bpp_uri=f"{server.public_url}/beckn/bpp/receiver",
+            bpp_id=BPP_ID,
+            api_url=server.urls["api"],
+            api_key=API_KEY,
+            timeout_s=STEP_S,
+            transcript=transcript,
+        )
+
+
+def same_ports() -> dict[str, dict[str, int]]:
+    """Settings with three ports that were free a moment ago: a server that comes back must be found again.
+
+    The ports lie below those the system gives to outgoing connections, so that none of those takes one meanwhile.
+    """
+    with ExitStack() as held:
+        ports = [held.enter_context(_below_ephemeral()).getsockname()[1] for _ in range(3)]
+    return {section: {"port": port} for section, port in zip(("ocpp", "api", "beckn"), ports, strict=True)}
+
+
+def _below_ephemeral() -> socket.socket:
+    for _ in range(200):
+        port = 20_000 + int.from_bytes(os.urandom(2)) % 12_000
+        bound = socket.socket()
+        try:
+            bound.bind(("127.0.0.1", port))
+        except OSError:
+            bound.close()
+        else:
+            return bound
+    raise AssertionError("no free port between 20000 and 32000")
+
+
+async def every(server: Server, path: str) -> list[dict[str, Any]]:
+    """All items of a list of the API, page after page."""
+    items: list[dict[str, Any]] = []
+    joiner = "&" if "?" in path else "?"
+    url = f"{path}{joiner}limit=500"
+    cursor: str | None = None
+    while True:
+        page = await server.api("GET", url if cursor is None else f"{url}&cursor={cursor}")
+        items += page["items"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return items
+
+
+async def ledger_sum(server: Server, order_id: str) -> Decimal:
+    """What an order's ledger comes to, every entry as it was booked; zero when the books are closed."""
+    ledger = await server.api("GET", f"/api/v1/orders/{order_id}/ledger")
+    return sum((Decimal(entry["amount"]["amount"]) for entry in ledger["items"]), Decimal(0))
