@@ -243,14 +243,17 @@ def load(path: Path | None, environ: dict[str, str] | None = None) -> Config:
         raise ConfigProblem("\n".join(lines)) from error
 
 
-_NOT_KEYS = {"CONFIG", "TEST_PG_DSN", "CHROMIUM"}
+# Variables of ours that are no configuration of the server: its own file, the operator commands, tests, simulators.
+_NOT_KEYS = {"CONFIG", "URL", "API_KEY", "FAULT_SEEDS", "TEST_PG_DSN", "CHROMIUM"}
+_NOT_OURS = "SIM_"
 
 
 def _overlay(values: dict[str, Any], env: dict[str, str]) -> None:
     for name, raw in sorted(env.items()):
-        if not name.startswith(ENV_PREFIX) or name.removeprefix(ENV_PREFIX) in _NOT_KEYS:
+        key = name.removeprefix(ENV_PREFIX)
+        if not name.startswith(ENV_PREFIX) or key in _NOT_KEYS or key.startswith(_NOT_OURS):
             continue
-        parts = name.removeprefix(ENV_PREFIX).lower().split("__")
+        parts = key.lower().split("__")
         value: Any = raw
         if parts[-1].endswith("_file") and not _is_key(parts):
             parts[-1] = parts[-1].removesuffix("_file")

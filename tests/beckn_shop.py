@@ -25,7 +25,7 @@ from simulators import bodies
 from simulators.bap import Bap, Callback
 from simulators.buyer import Buyer, Item
 from simulators.ocpp_charger import Charger
-from simulators.signing import Identity, registry_entry, sign
+from simulators.signing import Identity, registry_entry, sign, write_registry
 
 Json = dict[str, Any]
 BAP_ID = "bap.test.example"
@@ -179,12 +179,12 @@ async def open_shop(
     known: tuple[Identity, ...] = (),
 ) -> AsyncIterator[Shop]:
     """A started server and a buyer app its registry lists; `known` are further participants, listed from the start."""
-    server = Server(folder, settings)
-    me = identity(subscriber_id)
-    async with Bap(me, server.registry) as bap, aiohttp.ClientSession() as http:
-        server.join(*(registry_entry(one, bap.uri, "BAP") for one in (me, *known)))
-        async with running(server) as started:
-            yield Shop(started, bap, http)
+    me, registry = identity(subscriber_id), folder / "registry.json"
+    async with Bap(me, registry) as bap, aiohttp.ClientSession() as http:
+        # Before the server starts: it need not notice newcomers first.
+        write_registry(registry, *(registry_entry(one, bap.uri, "BAP") for one in (me, *known)))
+        async with running(folder, settings) as server:
+            yield Shop(server, bap, http)
 
 
 def fast_charger(shop: Shop, charger_id: str, **options: Any) -> Charger:

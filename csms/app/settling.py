@@ -23,7 +23,7 @@ from csms.app.paying import ask_top_up, queue_moves
 from csms.domain.ledger import latest_revision, outstanding
 from csms.domain.order import Begin, Bill, End, Interrupt, Order, Resume, StartFailed, State
 from csms.domain.refusal import Refusal
-from csms.domain.settlement import Charge, margin_minor, settle
+from csms.domain.settlement import Charge, margin_minor, payable, settle
 from csms.domain.stored import to_json
 from csms.domain.tariff import Pattern, Slice, Terms, Usage, bill
 from csms.ports import Bell, Clock, Fact, Ids, Payments, Row, Store, Table, Tx
@@ -186,18 +186,19 @@ class Settling:
         charge = Charge(order_id=order.order_id, revision=revision, breakdown=breakdown, delivered_wh=wh, at_ms=now_ms)
         our_fault = bool(json.loads(session["data"]).get("our_fault"))
         new = post(tx, settle(entries, charge, terms=order.terms, want=order.want, our_fault=our_fault, margin=margin))
-        minutes = _minutes(session)
-        order = self._try(
-            tx,
-            order,
-            Bill(
-                breakdown=breakdown, delivered_wh=wh, minutes=minutes, revision=revision, provisional=margin is not None
-            ),
-            now_ms,
+        breakdown = payable(breakdown, [*entries, *new])
+        billed = Bill(
+            breakdown=breakdown,
+            delivered_wh=wh,
+            minutes=_minutes(session),
+            revision=revision,
+            provisional=margin is not None,
         )
+        order = self._try(tx, order, billed, now_ms)
         queue_moves(tx, order, new, now_ms)
         due_minor = outstanding([*entries, *new]).due_minor
-        if margin is None and due_minor > 0 and not any(p.amount_minor == due_minor for p in order.top_ups):
+        asked = any(p.amount_minor == due_minor and not p.is_good for p in order.top_ups)
+        if margin is None and due_minor > 0 and not asked:
             order = ask_top_up(tx, order, due_minor, self._payments, now_ms)
         self._keep_revision(tx, session, revision, breakdown, now_ms, provisional=margin is not None)
         if margin is None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -33,6 +35,19 @@ def _load(path: Path | None):  # type: ignore[no-untyped-def]  # Config is impor
 
 def _stamp() -> str:
     return datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the database's lock while its file is replaced: a running server would go on writing into the old one."""
+    import fcntl
+
+    with path.with_name(path.name + ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            fail(f"a server is using {path}; stop it first")
+        yield
 
 
 def register(app: typer.Typer) -> None:
@@ -87,7 +102,8 @@ def migrate(config: ConfigOption = None) -> None:
 
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        done = migrate_sqlite(settings.sqlite_path, stamp=_stamp())
+        with _alone(settings.sqlite_path):
+            done = migrate_sqlite(settings.sqlite_path, stamp=_stamp())
     except (SchemaTooNew, ConfigProblem) as problem:
         fail(str(problem))
     if not done.changed:
@@ -122,12 +138,17 @@ def restore(
 ) -> None:
     """Put a backup in place of the database. The server must be stopped."""
     settings = _load(config)
-    from csms.storage.migrate import SchemaTooNew, backup_sqlite, migrate_sqlite
-
     if not source.exists():
         fail(f"{source} does not exist")
     path: Path = settings.sqlite_path
     path.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(path):
+        _restore(source, path, force=force)
+
+
+def _restore(source: Path, path: Path, *, force: bool) -> None:
+    from csms.storage.migrate import SchemaTooNew, backup_sqlite, migrate_sqlite
+
     if path.exists():
         if not force:
             fail(f"{path} exists; stop the server and use --force to replace it (the old file is kept)")
@@ -196,7 +217,7 @@ def keys_generate(
 
 
 _STARTER = """\
-# Every key, its default and its meaning: csms config show; environment: CSMS_SECTION__KEY.
+# Every key with its value: csms config show; what it means: docs/operating.md; environment: CSMS_SECTION__KEY.
 data_dir = "data"
 
 [ocpp]
@@ -205,7 +226,7 @@ port = 9000
 accept_unknown = "never"    # "window": for 15 minutes after start; "always": tests only
 
 [api]
-host = "127.0.0.1"          # console and REST; put a reverse proxy with TLS in front before opening it
+host = "127.0.0.1"          # REST; put a reverse proxy with TLS in front before opening it
 port = 8080
 
 [beckn]

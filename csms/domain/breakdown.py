@@ -42,6 +42,7 @@ class Role(StrEnum):
     BUFFER = "buffer"
     ROUNDING = "rounding"
     CANCELLATION = "cancellation"
+    WAIVED = "waived"  # what the operator bears of the bill
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,11 +21,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from csms.domain.breakdown import Breakdown, Role
+from csms.domain.breakdown import Breakdown, Component, ComponentKind, Role
 from csms.domain.ledger import Account, EntryKind, LedgerEntry, Totals, entry
 from csms.domain.quote import Want, WantKind
 from csms.domain.tariff import Pattern, Slice, Terms, Usage, bill
-from csms.domain.units import to_minor
+from csms.domain.units import from_minor, to_minor
 
 K = EntryKind
 
@@ -106,6 +106,21 @@ def settle(
         return _missing(entries, charge, [metered, priced, *_returning(totals, charge, margin)])
     waived = _Waiver(terms=terms, want=want, our_fault=our_fault).minor(totals, charge)
     return _missing(entries, charge, [metered, priced, *_closing(totals, charge, metered, waived)])
+
+
+def payable(breakdown: Breakdown, entries: Iterable[LedgerEntry]) -> Breakdown:
+    """The bill as the buyer sees it: what was written off in the ledger stands in it as a line of its own, so that
+    the amount shown is the amount asked for and every line still follows from the meter."""
+    waived = sum(posted.amount_minor for posted in entries if posted.kind is K.WRITE_OFF)
+    if waived <= 0:
+        return breakdown
+    line = Component(
+        kind=ComponentKind.DISCOUNT,
+        role=Role.WAIVED,
+        amount=-from_minor(waived),
+        description="Beyond the order, borne by the operator",
+    )
+    return replace(breakdown, components=(*breakdown.components, line))
 
 
 def settle_cancellation(entries: Sequence[LedgerEntry], charge: Charge) -> tuple[LedgerEntry, ...]:

@@ -36,7 +36,8 @@ class Migrated:
         return self.before != self.after
 
 
-def _config(url: str) -> Config:
+def alembic_config(url: str) -> Config:
+    """Where the migrations are, for a database at `url`."""
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
@@ -59,7 +60,7 @@ def migrate_sqlite(path: Path, *, stamp: str) -> Migrated:
     Raises SchemaTooNew when the file stands at a revision this program does not know.
     """
     url = f"sqlite:///{path}"
-    config = _config(url)
+    config = alembic_config(url)
     scripts = ScriptDirectory.from_config(config)
     head = scripts.get_current_head()
     assert head is not None

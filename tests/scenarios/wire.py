@@ -251,8 +251,8 @@ class Station16(Station):
         return info
 
     def start_of(self, tag: str, wh: int, *, connector: int = 1, when: str | None = None, **more: Any) -> Payload:
-        """The payload of a StartTransaction."""
-        return {"connectorId": connector, "idTag": tag, "meterStart": wh, "timestamp": when or at(), **more}
+        """The payload of a StartTransaction, of 20 s ago: a test's energy needs time to have flowed."""
+        return {"connectorId": connector, "idTag": tag, "meterStart": wh, "timestamp": when or at(-20), **more}
 
     async def start(self, tag: str, wh: int, **more: Any) -> Payload:
         """StartTransaction; its answer."""
@@ -314,7 +314,8 @@ class Station201(Station):
         evse: int | None = 1,
         **more: Any,
     ) -> Payload:
-        """The payload of a TransactionEvent with the next sequence number."""
+        """The payload of a TransactionEvent with the next sequence number; Started was 20 s ago (see above)."""
+        when = when or at(-20 if kind == "Started" else 0)
         seq = self.seq[tx] = self.seq.get(tx, -1) + 1
         said: Payload = {
             "eventType": kind, "timestamp": when or at(), "triggerReason": trigger, "seqNo": seq,
@@ -408,9 +409,11 @@ async def instruction(server: Server, instruction_id: str, state: str | None = N
 async def until(condition: Callable[[], Awaitable[Any]]) -> Any:
     """Ask until the answer is true; the answer."""
     async with asyncio.timeout(PATIENCE_S):
-        while not (found := await condition()):
+        while True:
+            found = await condition()
+            if found:
+                return found
             await asyncio.sleep(0.02)
-        return found
 
 
 async def until_session(server: Server, charger_id: str, **wanted: Any) -> Payload:
