@@ -82,9 +82,10 @@ class Dispatch:
         self._spawn = spawn
         self._busy: set[str] = set()
 
-    def check(self, context: Context, body: Mapping[str, Any]) -> None:
-        """Whether the message can be meant at all; Refusal when not (asked before the ACK)."""
-        decode(context, body, self._clock.now_ms())
+    def check(self, context: Context, body: Mapping[str, Any]) -> str | None:
+        """Whether the message can be meant at all; Refusal when not (asked before the ACK). The order id it names."""
+        order_id: str | None = getattr(decode(context, body, self._clock.now_ms()), "order_id", None)
+        return order_id
 
     async def run(self) -> None:
         """For ever."""
@@ -121,12 +122,17 @@ class Dispatch:
         values: dict[str, Any] = {"attempts": attempts, "error": error}
         if attempts >= _ATTEMPTS:
             values["state"] = "failed"
-            parsed = json.loads(row["body"])
-            context = envelope.parse_context(parsed)
-            problem = BecknError(INTERNAL, "this is our fault; ask again")
-            command = decode(context, parsed, row["received_ms"])
-            body = encode.error_for_command(self._reply(context), problem, command, self._voice.speaker)
-            await self._store.transact(lambda tx: self._finish(tx, row, body, None, values))
+            try:
+                parsed = json.loads(row["body"])
+                context = envelope.parse_context(parsed)
+                problem = BecknError(INTERNAL, "this is our fault; ask again")
+                command = decode(context, parsed, row["received_ms"])
+                body = encode.error_for_command(self._reply(context), problem, command, self._voice.speaker)
+                await self._store.transact(lambda tx: self._finish(tx, row, body, None, values))
+            except Exception:
+                # Even the apology cannot be made: the message must not be tried for ever.
+                log.exception("dispatch.not_answered", action=row["action"], inbox_no=row["no"])
+                await self._store.transact(lambda tx: tx.change(Table.INBOX, values, no=row["no"]))
             self._bell.ring("outbox")
             return
         await asyncio.sleep(0.2 * attempts)

@@ -19,7 +19,15 @@ from aiohttp import web
 
 from beckn_adapter import envelope, signing
 from beckn_adapter.envelope import Context, Dialect
-from beckn_adapter.errors import INTERNAL, INVALID_REQUEST, SIGNATURE_INVALID, SIGNATURE_MISSING, BecknError, error_of
+from beckn_adapter.errors import (
+    INTERNAL,
+    INVALID_REQUEST,
+    SIGNATURE_INVALID,
+    SIGNATURE_MISSING,
+    UNAUTHORIZED,
+    BecknError,
+    error_of,
+)
 from beckn_adapter.registry import Registry
 from csms.domain.refusal import Refusal, Why
 from csms.ports import Bell, Clock, Store, StoreDown, Table, Tx
@@ -36,7 +44,8 @@ ACTIONS = frozenset(
 
 
 class Receiver:
-    """The receiver of one subscriber. `check(context, body)` decodes the message and raises Refusal if it cannot."""
+    """The receiver of one subscriber. `check(context, body)` decodes the message and gives the order id it names, if
+    any; Refusal if it cannot be decoded."""
 
     def __init__(
         self,
@@ -46,7 +55,7 @@ class Receiver:
         clock: Clock,
         registry: Registry | None,
         subscriber_id: str,
-        check: Callable[[Context, Mapping[str, Any]], None],
+        check: Callable[[Context, Mapping[str, Any]], str | None],
         clock_ahead_s: int,
         clock_behind_s: int,
         body_limit: int,
@@ -85,10 +94,10 @@ class Receiver:
             return await self._receive(request)
         except StoreDown:
             error = BecknError(INTERNAL, "the message could not be stored; send it again")
-            return self._nack(503, None, None, error)
+            return self._nack(503, None, error)
         except Exception:
             log.exception("beckn.receive_failed", path=request.path)
-            return self._nack(500, None, None, BecknError(INTERNAL, "this is our fault; send the message again"))
+            return self._nack(500, None, BecknError(INTERNAL, "this is our fault; send the message again"))
 
     async def _receive(self, request: web.Request) -> web.Response:
         now_ms = self._clock.now_ms()
@@ -97,7 +106,7 @@ class Receiver:
             raw += await request.content.read(self._body_limit + 1 - len(raw))
         if len(raw) > self._body_limit:
             error = BecknError(INVALID_REQUEST, f"the body is larger than {self._body_limit // 1024} KiB")
-            return self._nack(413, None, None, error)
+            return self._nack(413, None, error)
         signer: signing.Signer | None = None
         if self._registry is not None:
             try:
@@ -107,31 +116,34 @@ class Receiver:
                 return self._unauthorized(_loads(raw), problem)
         parsed = _loads(raw)
         if not isinstance(parsed, dict):
-            return self._nack(400, parsed, None, BecknError(INVALID_REQUEST, "the body is not a JSON object"))
+            return self._nack(400, parsed, BecknError(INVALID_REQUEST, "the body is not a JSON object"))
         if _depth_exceeds(parsed, MAX_DEPTH):
             error = BecknError(INVALID_REQUEST, f"the body is nested deeper than {MAX_DEPTH}")
-            return self._nack(400, parsed, None, error)
+            return self._nack(400, parsed, error)
+        if _has_half_character(raw, parsed):
+            error = BecknError(INVALID_REQUEST, "the body has half of a character: a lone \\ud800 to \\udfff")
+            return self._nack(400, parsed, error)
         action = "unknown"
         try:
             context = envelope.parse_context(parsed)
             action = context.action
             self._admit(context, request.match_info.get("action"), signer, now_ms)
-            self._check(context, parsed)
+            order_id = self._check(context, parsed)
         except signing.SignatureProblem as problem:
             self._count(action, "unsigned")
             return self._unauthorized(parsed, problem)
         except Refusal as refusal:
             self._count(action if action in ACTIONS else "unknown", "refused")
             status = 429 if refusal.why is Why.TOO_MANY_REQUESTS else 400
-            return self._nack(status, parsed, None, error_of(refusal, action))
-        known = await self._store_message(context, raw, now_ms)
+            return self._nack(status, parsed, error_of(refusal, action))
+        known = await self._store_message(context, order_id, raw, now_ms)
         if not known:
             self._count(action, "refused")
             unknown = Refusal(Why.UNKNOWN_ORDER, "no such order")
-            return self._nack(400, parsed, context, error_of(unknown, action))
+            return self._nack(400, parsed, error_of(unknown, action))
         self._count(action, "accepted")
         self._bell.ring("inbox")
-        return self._ack(context, now_ms)
+        return self._ack(context, parsed, now_ms)
 
     async def _verify(self, header: str | None, raw: bytes, now_ms: int) -> signing.Signer:
         assert self._registry is not None
@@ -152,10 +164,10 @@ class Receiver:
         )
 
     def _admit(self, context: Context, path_action: str | None, signer: signing.Signer | None, now_ms: int) -> None:
-        if context.action not in ACTIONS:
-            raise Refusal(Why.NOT_SUPPORTED, f"the action {context.action} is not offered here")
         if context.dialect is not Dialect.V2:
             raise Refusal(Why.INVALID_REQUEST, f"protocol version {context.version} is not offered here; use 2.0.0")
+        if context.action not in ACTIONS:
+            raise Refusal(Why.NOT_SUPPORTED, f"the action {context.action} is not offered here")
         if path_action is not None:
             envelope.check_action(context, path_action.rstrip("/").rsplit("/", 1)[-1])
         envelope.check_addressee(context, self._subscriber_id)
@@ -169,16 +181,15 @@ class Receiver:
             if limit is not None and not limit.allows(context.bap_id, now_ms):
                 raise Refusal(Why.TOO_MANY_REQUESTS, "too many requests; wait a minute")
 
-    async def _store_message(self, context: Context, raw: bytes, now_ms: int) -> bool:
+    async def _store_message(self, context: Context, order_id: str | None, raw: bytes, now_ms: int) -> bool:
         """Store it once. False when it is about an order we do not have."""
         key = envelope.key_of(context)
         digest = envelope.body_digest(raw)
 
         def work(tx: Tx) -> bool:
-            if (
-                context.action in NEEDS_ORDER
-                and tx.one(Table.ORDERS, bap_id=key.bap_id, transaction_id=key.transaction_id) is None
-            ):
+            order = tx.one(Table.ORDERS, id=order_id, bap_id=key.bap_id) if order_id is not None else None
+            order = order or tx.one(Table.ORDERS, bap_id=key.bap_id, transaction_id=key.transaction_id)
+            if context.action in NEEDS_ORDER and order is None:
                 return False
             row = {**key._asdict(), "digest": digest}
             if not tx.add(
@@ -187,10 +198,11 @@ class Receiver:
             ):
                 # A true repeat: acknowledged again, not worked again; the answer it got is sent once more.
                 before = tx.one(Table.INBOX, **row)
+                again = {"state": "waiting", "next_ms": now_ms}
                 if before is not None and before["outbox_no"] is not None:
-                    tx.change(
-                        Table.OUTBOX, {"state": "waiting", "next_ms": now_ms}, no=before["outbox_no"], state="done"
-                    )
+                    tx.change(Table.OUTBOX, again, no=before["outbox_no"], state="done")
+                elif before is not None and order is not None:  # a start or stop, answered when the charger did it
+                    tx.change(Table.OUTBOX, again, order_id=order["id"], message_id=key.message_id, state="done")
             return True
 
         known = await self._store.transact(work)
@@ -199,26 +211,26 @@ class Receiver:
 
     # -- answers
 
-    def _shape_is_legacy(self, context: Context | None) -> bool:
-        if self._legacy_ack is not None:
-            return self._legacy_ack
-        return context is not None and context.dialect is Dialect.V1
+    def _shape_is_legacy(self, parsed: object) -> bool:
+        return self._legacy_ack if self._legacy_ack is not None else _is_generation_1(parsed)
 
-    def _ack(self, context: Context, now_ms: int) -> web.Response:
-        if self._shape_is_legacy(context):
+    def _ack(self, context: Context, parsed: object, now_ms: int) -> web.Response:
+        if self._shape_is_legacy(parsed):
             return web.json_response(envelope.ack_legacy())
         return web.json_response(envelope.ack_v2(context.transaction_id, now_ms))
 
-    def _nack(self, status: int, parsed: object, context: Context | None, error: BecknError) -> web.Response:
-        if self._shape_is_legacy(context):
+    def _nack(self, status: int, parsed: object, error: BecknError) -> web.Response:
+        if self._shape_is_legacy(parsed):
             return web.json_response(envelope.nack_legacy(error), status=status)
         body = envelope.nack_v2(envelope.transaction_id_of(parsed), self._clock.now_ms(), error)
         return web.json_response(body, status=status)
 
     def _unauthorized(self, parsed: object, problem: signing.SignatureProblem) -> web.Response:
         missing = problem.kind is signing.ProblemKind.MISSING
-        error = BecknError(SIGNATURE_MISSING if missing else SIGNATURE_INVALID, problem.sentence)
-        answer = self._nack(401, parsed, None, error)
+        code = SIGNATURE_MISSING if missing else SIGNATURE_INVALID
+        if self._shape_is_legacy(parsed):
+            code = UNAUTHORIZED
+        answer = self._nack(401, parsed, BecknError(code, problem.sentence))
         name, value = signing.www_authenticate(self._subscriber_id)
         answer.headers[name] = value
         return answer
@@ -249,6 +261,25 @@ def _loads(raw: bytes) -> object:
         return json.loads(raw)
     except (ValueError, RecursionError):
         return None
+
+
+def _is_generation_1(parsed: object) -> bool:
+    """Whether the sender says so itself; what says nothing is answered in the V2 shape (BECKN 1.3)."""
+    if not isinstance(parsed, dict) or not isinstance(parsed.get("context"), dict):
+        return False
+    version = parsed["context"].get("version")
+    return isinstance(version, str) and version.startswith("1.") and envelope.detect_dialect(parsed) is Dialect.V1
+
+
+def _has_half_character(raw: bytes, parsed: object) -> bool:
+    r"""A lone surrogate (`"\ud800"`) is legal JSON and no text: it can be neither stored nor repeated."""
+    if b"\\ud" not in raw and b"\\uD" not in raw:
+        return False
+    try:
+        json.dumps(parsed, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _depth_exceeds(value: object, limit: int) -> bool:

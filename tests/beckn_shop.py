@@ -1,12 +1,14 @@
 """The Beckn edge from a buyer's side, for tests: a real server, a buyer app that keeps every callback, raw knocks.
 
-    shop.bap, shop.buyer()                 a buyer app with its callback server, and a person who buys through it
-    await shop.knock(body)                 one request over HTTP, signed (or not, or wrongly); its whole answer
-    shop.judge()                           fails when a callback was not properly signed or broke a published schema
+shop.bap, shop.buyer()                 a buyer app with its callback server, and a person who buys through it
+await shop.knock(body)                 one request over HTTP, signed (or not, or wrongly); its whole answer
+shop.judge()                           fails when a callback was not properly signed or broke a published schema
 """
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 import time
 import uuid
@@ -64,7 +66,7 @@ class Answer:
         body = self.body
         assert self.headers["Content-Type"].startswith("application/json")
         assert body["ack_status"] == "NACK", body
-        assert body["transaction_id"] and body["timestamp"], body
+        assert {"transaction_id", "timestamp"} <= body.keys(), body
         error = body["error"]
         assert " " in error["message"], f"not a sentence: {error}"
         self.assert_silent()
@@ -96,8 +98,10 @@ class Shop:
     async def item(self, charger_id: str) -> Item:
         """The catalog's entry for a charger of `server.sell`."""
         expression = f"$[?(@.beckn:itemAttributes.evseId == 'IN*TST*{charger_id}*1')]"
-        (found,) = await self.buyer().discover(expression=expression)
-        return found
+        async with asyncio.timeout(5):  # what was put is for sale a moment later
+            while not (found := await self.buyer().discover(expression=expression)):  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.02)
+        return found[0]
 
     def message(self, action: str, message: Any, **context: Any) -> Json:
         """A request with a good context; `context` overrides members, None takes one out."""
@@ -130,7 +134,7 @@ class Shop:
         if authorization is not None:
             headers["Authorization"] = authorization
         url = f"{self.server.receiver}{path or ''}"
-        async with self.http.request(method, url, data=raw, headers=headers) as response:
+        async with self.http.request(method, url, data=io.BytesIO(raw), headers=headers) as response:
             return Answer(response.status, dict(response.headers), await response.text())
 
     async def callback(self, request: Json, timeout_s: float = 10.0, after: int = 0) -> Callback:

@@ -55,9 +55,13 @@ class StationNews:
                     await self._stop(fact.order_id)
 
     async def _settled(self, fact: Fact) -> None:
-        found = await self._stations.session(str(fact.body["session_id"]))
-        if found is not None:
-            station, session = found
+        station = self._stations.get(fact.station) if fact.station is not None else None
+        known = station.known_sessions() if station is not None else ()
+        session = next((s for s in known if s.no == fact.session_no), None)
+        if station is None or session is None:
+            found = await self._stations.session(str(fact.body["session_id"]))
+            station, session = found if found is not None else (None, None)
+        if station is not None and session is not None:
             self._charging.tell(station, session, ev.Settled(self._clock.now_ms(), int(fact.body["revision"])))
 
     async def _stop(self, order_id: str) -> None:

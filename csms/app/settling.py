@@ -26,7 +26,7 @@ from csms.domain.refusal import Refusal
 from csms.domain.settlement import Charge, margin_minor, payable, settle
 from csms.domain.stored import to_json
 from csms.domain.tariff import Pattern, Slice, Terms, Usage, bill
-from csms.ports import Bell, Clock, Fact, Ids, Payments, Row, Store, Table, Tx
+from csms.ports import Bell, Clock, Fact, Ids, Payments, Row, Store, StoreDown, Table, Tx
 
 log = structlog.get_logger()
 
@@ -36,6 +36,7 @@ FOLLOWED = frozenset(
         "SessionVoided", "InstructionRefused", "InstructionExpired",
     }
 )  # fmt: skip
+_ENDS = frozenset({"SessionEnded", "SessionAbandoned", "SessionRevised"})
 _PRICED_QUALITIES = frozenset({"A", "B", "C"})  # D is provisional only, U never (SESSIONS 5.3)
 
 
@@ -71,10 +72,24 @@ class Settling:
         self._rules = rules
 
     async def on_facts(self, facts: Sequence[Fact]) -> None:
-        """One transaction per fact, so that one stuck order does not hold the news of the others' transaction."""
-        for fact in facts:
-            now_ms = self._clock.now_ms()
-            await self._store.transact(lambda tx, fact=fact, now_ms=now_ms: self._on_fact(tx, fact, now_ms))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+        """A batch in one transaction; when one of them fails, each by itself, so that only that one is stuck."""
+        now_ms = self._clock.now_ms()
+        concerned = [fact for fact in facts if fact.order_id is not None or fact.kind in _ENDS]
+        if not concerned:
+            return
+
+        def batch(tx: Tx) -> None:
+            for fact in concerned:
+                self._on_fact(tx, fact, now_ms)
+
+        try:
+            await self._store.transact(batch)
+        except StoreDown:
+            raise
+        except Exception:
+            log.exception("settling.batch_failed", facts=len(concerned))
+            for fact in concerned:
+                await self._store.transact(lambda tx, fact=fact: self._on_fact(tx, fact, now_ms))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
         self._bell.ring("payments")
 
     def _on_fact(self, tx: Tx, fact: Fact, now_ms: int) -> None:

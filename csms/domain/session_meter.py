@@ -38,7 +38,9 @@ def on_meter(turn: Turn, event: MeterSeen) -> None:
         newest_ms = at_ms if newest_ms is None else max(newest_ms, at_ms)
     if dirty or (event.seq_no is not None and session.state is State.ENDED_PENDING_DATA):
         turn.refigure()
-    turn.extend_drain()
+    since_ms = session.drain_since_ms
+    if newest_ms is None or since_ms is None or newest_ms < since_ms:
+        turn.extend_drain()  # what was measured after the reconnect was not queued: it holds up no pending stop
     if newest_ms is not None:
         _after_meter(turn, newest_ms)
     status = _CHARGING_STATES.get(event.charging_state or "")

@@ -31,6 +31,7 @@ from csms.ports import Clock, Fact, Store, Table, Tx
 log = structlog.get_logger()
 
 NO_SERVER_PING = "no_server_ping"
+_PRINTABLE = range(0x20, 0x7F)
 _KEPT_ATTEMPTS = 200
 
 
@@ -200,10 +201,15 @@ class Gate:
 
 
 def _candidates(credentials: Credentials) -> list[bytes]:
+    """The password as sent, and read the other way: a 1.6 AuthorizationKey is set as hexadecimal text and some
+    chargers send the text, others the bytes it means, whichever of the two was registered here."""
     found = [credentials.password]
     if credentials.password_from_hex is not None:
-        found.append(credentials.password_from_hex)
-    return found
+        found += [credentials.password_from_hex, credentials.password.lower(), credentials.password.upper()]
+    elif any(byte not in _PRINTABLE for byte in credentials.password):
+        text = credentials.password.hex().encode()
+        found += [text, text.upper()]
+    return list(dict.fromkeys(found))
 
 
 class Rotation:

@@ -27,6 +27,8 @@ SOC: Final = 6
 LIMIT: Final = 2**53  # beyond it a JSON number is no longer exact, and no meter counts so far
 LOWEST: Final = -LIMIT
 
+PERIODIC: Final = "Sample.Periodic"  # what a sample without a context is (1.6 7.35, 2.0.1 3.70)
+
 CONTEXTS: Final[dict[str | None, Context]] = {
     None: Context.SAMPLE,
     "Sample.Periodic": Context.SAMPLE,

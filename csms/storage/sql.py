@@ -1,6 +1,7 @@
-"""`ports.Tx` over one SQLAlchemy Core connection: the few verbs that use cases need, on any database.
+"""`ports.Tx` over one SQLAlchemy connection: the few verbs that use cases need, on any database.
 
-Statements are built once per shape (table, columns) and cached, because building costs more than running them.
+The SQL text of each shape (verb, table, columns) is made once from the tables and handed to the driver as it is:
+building and caching expression objects per call cost more than running the statement (profile in ADR 0013).
 """
 
 from __future__ import annotations
@@ -11,13 +12,20 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from csms.ports import Fact, Row, Table
 from csms.storage import tables
 
 TABLES: dict[Table, sa.Table] = {name: tables.metadata.tables[name.value] for name in Table}
+_COLUMNS: dict[Table, tuple[str, ...]] = {name: tuple(c.name for c in table.columns) for name, table in TABLES.items()}
+_KEYS: dict[Table, tuple[str, ...]] = {
+    name: tuple(c.name for c in table.primary_key.columns) for name, table in TABLES.items()
+}
+_DEFAULTS: dict[Table, dict[str, Any]] = {
+    name: {c.name: c.default.arg for c in table.columns if isinstance(c.default, sa.ColumnDefault)}
+    for name, table in TABLES.items()
+}
+_FACT = ("at_ms", "kind", "station", "session_no", "order_id", "body")
 
 
 def dumps(value: Any) -> str:
@@ -25,9 +33,19 @@ def dumps(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-@cache
-def _primary_key(table: Table) -> tuple[str, ...]:
-    return tuple(column.name for column in TABLES[table].primary_key.columns)
+class _Params:
+    """Values and their marks: `?` for SQLite, `$1` and up for PostgreSQL's driver."""
+
+    __slots__ = ("_numbered", "values")
+
+    def __init__(self, numbered: bool) -> None:
+        self._numbered = numbered
+        self.values: list[Any] = []
+
+    def mark(self, value: Any) -> str:
+        """Take a value; its mark."""
+        self.values.append(value)
+        return f"${len(self.values)}" if self._numbered else "?"
 
 
 class SqlTx:
@@ -42,11 +60,13 @@ class SqlTx:
 
     def one(self, table: Table, **where: Any) -> Row | None:
         """The only row that matches, or None."""
-        return self._first(self._select(table, where).limit(1))
+        found = self._rows(table, where, " LIMIT 1")
+        return found[0] if found else None
 
     def take(self, table: Table, **where: Any) -> Row | None:
         """`one`, locked until the transaction ends."""
-        return self._first(self._select(table, where).limit(1).with_for_update())
+        found = self._rows(table, where, " LIMIT 1 FOR UPDATE" if self._postgres else " LIMIT 1")
+        return found[0] if found else None
 
     def many(
         self,
@@ -59,88 +79,76 @@ class SqlTx:
         **where: Any,
     ) -> list[Row]:
         """Rows that match; see `ports.ReadTx.many`."""
-        query = self._select(table, where)
+        params = _Params(self._postgres)
+        conditions = self._conditions(table, where, params)
+        tail = ""
         if order is not None:
-            column = TABLES[table].c[order.lstrip("-")]
+            column = self._column(table, order.lstrip("-"))
             if before is not None:
-                query = query.where(column < before)
+                conditions.append(f"{column} < {params.mark(before)}")
             if after is not None:
-                query = query.where(column > after)
-            query = query.order_by(column.desc() if order.startswith("-") else column)
+                conditions.append(f"{column} > {params.mark(after)}")
+            tail = f" ORDER BY {column}{' DESC' if order.startswith('-') else ''}"
         if limit is not None:
-            query = query.limit(limit)
-        return [dict(row) for row in self._connection.execute(query).mappings()]
+            tail += f" LIMIT {params.mark(limit)}"
+        return self._fetch(table, conditions, tail, params)
 
     def count(self, table: Table, **where: Any) -> int:
         """How many rows match."""
-        query = sa.select(sa.func.count()).select_from(TABLES[table]).where(*self._conditions(table, where))
-        return int(self._connection.execute(query).scalar_one())
+        return int(self._scalar("count(*)", table, where))
 
     def total(self, table: Table, column: str, **where: Any) -> int:
         """The sum of an integer column."""
-        what = sa.func.coalesce(sa.func.sum(TABLES[table].c[column]), 0)
-        return int(self._connection.execute(sa.select(what).where(*self._conditions(table, where))).scalar_one())
+        return int(self._scalar(f"coalesce(sum({self._column(table, column)}), 0)", table, where))
 
     def facts(self, after_seq: int, limit: int) -> list[Fact]:
         """The journal after `after_seq`. SQLite has one writer, so the serial is also the commit order."""
-        journal = tables.journal
-        query = sa.select(journal).where(journal.c.seq > after_seq).order_by(journal.c.seq).limit(limit)
+        rows = self.many(Table.JOURNAL, order="seq", after=after_seq, limit=limit)
         return [
             Fact(
-                kind=row.kind,
-                at_ms=row.at_ms,
-                body=json.loads(row.body),
-                station=row.station,
-                session_no=row.session_no,
-                order_id=row.order_id,
-                seq=row.seq,
+                kind=row["kind"],
+                at_ms=row["at_ms"],
+                body=json.loads(row["body"]),
+                station=row["station"],
+                session_no=row["session_no"],
+                order_id=row["order_id"],
+                seq=row["seq"],
             )
-            for row in self._connection.execute(query)
+            for row in rows
         ]
 
     # -- writing
 
     def add(self, table: Table, row: Mapping[str, Any]) -> bool:
         """Insert or do nothing; whether it was inserted."""
-        statement = self._insert(table).on_conflict_do_nothing()
-        return self._connection.execute(statement, [dict(row)]).rowcount > 0
+        return self._insert(table, row, " ON CONFLICT DO NOTHING") > 0
 
     def save(self, table: Table, row: Mapping[str, Any]) -> None:
-        """Insert or overwrite by primary key."""
-        keys = _primary_key(table)
-        statement = self._insert(table)
-        changes = {name: statement.excluded[name] for name in row if name not in keys}
-        if changes:
-            statement = statement.on_conflict_do_update(index_elements=list(keys), set_=changes)
-        else:
-            statement = statement.on_conflict_do_nothing()
-        self._connection.execute(statement, [dict(row)])
+        """Insert or overwrite by primary key; what the row does not name keeps its value."""
+        keys = _KEYS[table]
+        changes = ",".join(f"{self._column(table, n)}=excluded.{n}" for n in row if n not in keys)
+        action = f"UPDATE SET {changes}" if changes else "NOTHING"
+        self._insert(table, row, f" ON CONFLICT ({','.join(keys)}) DO {action}")
 
     def change(self, table: Table, values: Mapping[str, Any], **where: Any) -> int:
         """Update; how many rows."""
-        statement = sa.update(TABLES[table]).where(*self._conditions(table, where)).values(**values)
-        return self._connection.execute(statement).rowcount
+        params = _Params(self._postgres)
+        changes = ",".join(f"{self._column(table, name)}={params.mark(value)}" for name, value in values.items())
+        conditions = self._conditions(table, where, params)
+        return self._run(f"UPDATE {table.value} SET {changes}{_where(conditions)}", params).rowcount  # noqa: S608 - names come from the tables
 
     def drop(self, table: Table, **where: Any) -> int:
         """Delete; how many rows."""
-        return self._connection.execute(sa.delete(TABLES[table]).where(*self._conditions(table, where))).rowcount
+        params = _Params(self._postgres)
+        conditions = self._conditions(table, where, params)
+        return self._run(f"DELETE FROM {table.value}{_where(conditions)}", params).rowcount  # noqa: S608 - as above
 
     def append(self, facts: Iterable[Fact]) -> None:
         """Journal facts."""
-        rows = [
-            {
-                "at_ms": fact.at_ms,
-                "kind": fact.kind,
-                "station": fact.station,
-                "session_no": fact.session_no,
-                "order_id": fact.order_id,
-                "body": dumps(fact.body),
-            }
-            for fact in facts
-        ]
-        if rows:
-            self._connection.execute(sa.insert(tables.journal), rows)
-            self.appended += len(rows)
+        for fact in facts:
+            values = (fact.at_ms, fact.kind, fact.station, fact.session_no, fact.order_id, dumps(dict(fact.body)))
+            self._insert(Table.JOURNAL, dict(zip(_FACT, values, strict=True)), "")
+            self.appended += 1
 
     def next_no(self, name: str) -> int:
         """The next number of a named sequence; a rolled-back transaction gives its numbers back."""
@@ -152,26 +160,56 @@ class SqlTx:
 
     # -- the pieces
 
-    def _first(self, query: sa.Select[Any]) -> Row | None:
-        row = self._connection.execute(query).mappings().first()
-        return dict(row) if row is not None else None
+    def _rows(self, table: Table, where: Mapping[str, Any], tail: str) -> list[Row]:
+        params = _Params(self._postgres)
+        return self._fetch(table, self._conditions(table, where, params), tail, params)
 
-    def _select(self, table: Table, where: Mapping[str, Any]) -> sa.Select[Any]:
-        return sa.select(TABLES[table]).where(*self._conditions(table, where))
+    def _fetch(self, table: Table, conditions: list[str], tail: str, params: _Params) -> list[Row]:
+        columns = _COLUMNS[table]
+        found = self._run(f"{_select(table)}{_where(conditions)}{tail}", params)
+        return [dict(zip(columns, row, strict=True)) for row in found]
 
-    def _conditions(self, table: Table, where: Mapping[str, Any]) -> list[sa.ColumnElement[bool]]:
-        columns: ReadOnlyColumnCollection[str, sa.Column[Any]] = TABLES[table].c
-        conditions: list[sa.ColumnElement[bool]] = []
+    def _scalar(self, what: str, table: Table, where: Mapping[str, Any]) -> Any:
+        params = _Params(self._postgres)
+        conditions = self._conditions(table, where, params)
+        return self._run(f"SELECT {what} FROM {table.value}{_where(conditions)}", params).scalar_one()  # noqa: S608 - as above
+
+    def _insert(self, table: Table, row: Mapping[str, Any], tail: str) -> int:
+        values = {**_DEFAULTS[table], **row}
+        params = _Params(self._postgres)
+        names = ",".join(self._column(table, name) for name in values)
+        marks = ",".join(params.mark(value) for value in values.values())
+        return self._run(f"INSERT INTO {table.value} ({names}) VALUES ({marks}){tail}", params).rowcount  # noqa: S608 - as above
+
+    def _conditions(self, table: Table, where: Mapping[str, Any], params: _Params) -> list[str]:
+        conditions = []
         for name, value in where.items():
-            column = columns[name]
+            column = self._column(table, name)
             if value is None:
-                conditions.append(column.is_(None))
+                conditions.append(f"{column} IS NULL")
             elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
-                conditions.append(column.in_(value))
+                marks = ",".join(params.mark(item) for item in value)
+                conditions.append(f"{column} IN ({marks})" if marks else "1=0")
             else:
-                conditions.append(column == value)
+                conditions.append(f"{column} = {params.mark(value)}")
         return conditions
 
-    def _insert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
-        make = postgresql.insert if self._postgres else sqlite.insert
-        return make(TABLES[table])
+    @staticmethod
+    def _column(table: Table, name: str) -> str:
+        """The name, if the table has it: names go into the text, so nothing else may."""
+        if name not in _COLUMNS[table]:
+            raise KeyError(f"{table.value} has no column {name}")
+        return f'"{name}"'
+
+    def _run(self, text: str, params: _Params) -> sa.CursorResult[Any]:
+        return self._connection.exec_driver_sql(text, tuple(params.values))
+
+
+@cache
+def _select(table: Table) -> str:
+    names = ",".join(f'"{name}"' for name in _COLUMNS[table])
+    return f"SELECT {names} FROM {table.value}"  # noqa: S608 - as above
+
+
+def _where(conditions: list[str]) -> str:
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""

@@ -29,7 +29,7 @@ async def world(tmp_path: Path, empty_database: Path) -> AsyncIterator[World]:
     path = tmp_path / "csms.db"
     shutil.copy(empty_database, path)
     bell = InProcessBell()
-    store = SqliteStore(path, lambda: bell.ring("journal"))
+    store = SqliteStore(path, lambda topics: [bell.ring(topic) for topic in topics] and None)
     await store.start()
     yield World(store, bell)
     await store.stop()

@@ -277,7 +277,7 @@ def session_row(*, version: int, state: str) -> tuple[Any, ...]:
     values: dict[str, Any] = dict.fromkeys(SESSION_COLUMNS)
     values |= {
         "no": 42, "id": "s-42", "station": "CP1", "evse": 1, "connector": 1, "state": state, "open": 1,
-        "version": version, "energy_wh": 1000, "revision": 0, "tx_ids": "[]", "updated_ms": 1, "data": "{}",
+        "version": version, "energy_wh": 1000, "revision": 0, "last_no": 42, "tx_ids": "[]", "updated_ms": 1, "data": "{}",
     }  # fmt: skip
     return tuple(values[name] for name in SESSION_COLUMNS)
 

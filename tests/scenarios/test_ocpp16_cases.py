@@ -159,7 +159,8 @@ async def test_tc_010_the_start_command_is_effective_when_the_session_begins(ser
 
 async def test_tc_011_1_remote_start_first_then_remote_stop(server: Server) -> None:
     async with Station16(server, "TC011") as cp:
-        cp.table |= dict.fromkeys(("RemoteStartTransaction", "RemoteStopTransaction"), {"status": "Accepted"})
+        for action in ("RemoteStartTransaction", "RemoteStopTransaction"):
+            cp.table[action] = {"status": "Accepted"}
         await cp.boot()
         await answered(server, cp.id, "RemoteStartTransaction", {"idTag": "TAG"})
         await cp.status("Preparing")
@@ -264,7 +265,9 @@ async def test_tc_017_unlock_without_a_session(server: Server, connector: int) -
         await cp.status("Preparing", connector=connector)
         asked = {"connectorId": connector}
         assert await answered(server, cp.id, "UnlockConnector", asked) == {"status": "Unlocked"}
-        done = await instruction(server, await command(server, cp.id, "unlock", asked), "EFFECTIVE")
+        done = await instruction(
+            server, await command(server, cp.id, "unlock", {"connector_id": connector}), "EFFECTIVE"
+        )
         assert done["reason"] == "Unlocked"
         assert cp.questions("UnlockConnector") == [asked, asked]
 

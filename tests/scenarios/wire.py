@@ -72,6 +72,7 @@ class Station:
         self._socket: ClientConnection | None = None
         self._reader: asyncio.Task[None] | None = None
         self._answers: dict[str, asyncio.Future[list[Any]]] = {}
+        self._replies: set[asyncio.Task[None]] = set()
         self._news = asyncio.Condition()
 
     async def __aenter__(self) -> Station:
@@ -205,7 +206,10 @@ class Station:
             async with self._news:
                 self.asked.append((frame[2], frame[3]))
                 self._news.notify_all()
-            await self._reply(socket, frame)
+            # A slow answer of ours must not keep us from hearing the server's.
+            task = asyncio.create_task(self._reply(socket, frame))
+            self._replies.add(task)
+            task.add_done_callback(self._replies.discard)
             return
         future = self._answers.pop(str(frame[1]), None) if isinstance(frame, list) and len(frame) > 1 else None
         if future is not None and not future.done():
@@ -216,7 +220,10 @@ class Station:
             self._news.notify_all()
 
     async def _reply(self, socket: ClientConnection, frame: list[Any]) -> None:
-        _, message_id, action, payload = frame
+        with suppress(ConnectionClosed):
+            await self._answer(socket, *frame[1:])
+
+    async def _answer(self, socket: ClientConnection, message_id: str, action: str, payload: Payload) -> None:
         if action not in self.table:
             await socket.send(json.dumps([4, message_id, "NotImplemented", "", {}]))
             return

@@ -1,11 +1,12 @@
 """Where stories are played in tests: a real server program, a charger and a buyer of the story's own.
 
-    async with running(tmp_path, FIXED) as server, stage(server, "walk-in-by-kwh", "1.6") as world:
-        result = await play(at_version("walk-in-by-kwh", "1.6"), world)
+async with running(tmp_path) as server, stage(server, "walk-in-by-kwh", "1.6") as world:
+    result = await play(at_version("walk-in-by-kwh", "1.6"), world)
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -20,6 +21,7 @@ from running import API_KEY, BPP_ID, Server
 
 from simulators.bap import Bap
 from simulators.beckn_schema import Schemas
+from simulators.buyer import Buyer
 from simulators.scenario import Scenario, World, load
 from simulators.signing import Identity, registry_entry, write_registry
 from simulators.transcript import Transcript
@@ -63,17 +65,26 @@ async def stage(
     me = Identity(f"bap.{charger_id.lower()}.example", "key-1", os.urandom(32))
     async with make(me, registry=server.registry, schemas=schemas(), transcript=transcript) as bap:
         write_registry(server.registry, registry_entry(me, bap.uri, "BAP"))
+        bpp_uri = f"{server.public_url}/beckn/bpp/receiver"
+        await _on_sale(Buyer(bap, bpp_uri, BPP_ID), charger_id)
         yield World(
             ocpp_url=server.ocpp_url,
             charger_id=charger_id,
             bap=bap,
-            bpp_uri=f"{server.public_url}/beckn/bpp/receiver",
+            bpp_uri=bpp_uri,
             bpp_id=BPP_ID,
             api_url=server.urls["api"],
             api_key=API_KEY,
             timeout_s=STEP_S,
             transcript=transcript,
         )
+
+
+async def _on_sale(buyer: Buyer, charger_id: str) -> None:
+    """A change of the catalogue shows a moment later: many changes in a row are one for the search index."""
+    async with asyncio.timeout(STEP_S):
+        while not any(charger_id in item.id for item in await buyer.discover()):
+            await asyncio.sleep(0.05)
 
 
 def same_ports() -> dict[str, dict[str, int]]:

@@ -26,6 +26,7 @@ from csms.edges.ocppsamples import (
     KINDS,
     LIMIT,
     LOWEST,
+    PERIODIC,
     PHASES,
     Sample,
     combine,
@@ -164,7 +165,9 @@ def _plain(at_ms: int | None, samples: Sequence[Any]) -> Reading | None:
         for sample in samples:
             measurand, unit, phase = sample.measurand, sample.unit, sample.phase
             value_format, location = sample.format, sample.location
-            if sample.context != raw_context or (value_format is not None and value_format != "Raw"):
+            if value_format is not None and value_format != "Raw":
+                return None
+            if sample.context != raw_context and (sample.context or PERIODIC) != (raw_context or PERIODIC):
                 return None
             if location is not None and location != "Outlet" and measurand in KINDS and measurand != "SoC":
                 return None

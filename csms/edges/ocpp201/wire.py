@@ -27,6 +27,7 @@ from csms.edges.ocppsamples import (
     KINDS,
     LIMIT,
     LOWEST,
+    PERIODIC,
     PHASES,
     Sample,
     combine,
@@ -192,7 +193,9 @@ def _plain(at_ms: int | None, samples: Sequence[Any]) -> Reading | None:
     volts_count = 0
     for sample in samples:
         measurand, phase, value, location = sample.measurand, sample.phase, sample.value, sample.location
-        if sample.context != raw_context or sample.signedMeterValue is not None or not LOWEST < value < LIMIT:
+        if sample.signedMeterValue is not None or not LOWEST < value < LIMIT:
+            return None
+        if sample.context != raw_context and (sample.context or PERIODIC) != (raw_context or PERIODIC):
             return None
         if location is not None and location != "Outlet" and measurand in KINDS and measurand != "SoC":
             return None

@@ -228,7 +228,9 @@ class _Generator:
             case "string":
                 return _bounded(str, max_length=schema.get("maxLength"))
             case "integer":
-                return _bounded(int, ge=schema.get("minimum", _INT64["ge"]), le=schema.get("maximum", _INT64["le"]))
+                # Some files write the bounds of an integer as 0.0 and 3.0.
+                least, most = schema.get("minimum", _INT64["ge"]), schema.get("maximum", _INT64["le"])
+                return _bounded(int, ge=int(least), le=int(most))
             case "number":
                 return _bounded(float, ge=schema.get("minimum"), le=schema.get("maximum"))
             case "boolean":
