@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +69,7 @@ class Dispatch:
         socket: Socket,
         voice: Voice,
         spawn: Callable[[Any], Any],
+        ready: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
         self._bell = bell
@@ -80,6 +81,7 @@ class Dispatch:
         self._socket = socket
         self._voice = voice
         self._spawn = spawn
+        self._ready = ready
         self._busy: set[str] = set()
 
     def check(self, context: Context, body: Mapping[str, Any]) -> str | None:
@@ -150,6 +152,8 @@ class Dispatch:
                 lambda tx: tx.change(Table.INBOX, {"state": "done", "error": "too late to answer"}, no=row["no"])
             )
             return
+        if isinstance(command, cmd.Discover | cmd.Select | cmd.Init):
+            await self._ready()  # what an operator has just put is what a buyer is sold
         try:
             after = await self._store.transact(lambda tx: self._do(tx, row, context, command))
         except Refusal as refusal:

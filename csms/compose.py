@@ -82,6 +82,7 @@ from csms.storage.sqlite import SqliteStore
 log = structlog.get_logger()
 
 _API_DRAIN_S = 1.0  # the operator's open streams; SIGTERM must be done in 10 s (SURFACES 2)
+_RELOAD_WAIT_S = 1.0  # a discover or select during a reload of the inventory
 
 
 class ServeProblem(Exception):
@@ -269,7 +270,7 @@ class System:
         )
         self.station_news = StationNews(
             store=self.store, stations=self.stations_of, charging=self.charging_of, tokens=self.tokens,
-            clock=self.clock, on_session_over=self.pump.session_over,
+            clock=self.clock, on_session_over=self.pump.session_over, on_boot=self.pump.booted,
         )  # fmt: skip
 
         # buyers
@@ -333,6 +334,7 @@ class System:
             socket=self.socket_of_order,
             voice=voice,
             spawn=self.spawn,
+            ready=self.inventory_loaded,
         )
         self.notices = Notices(
             store=self.store,
@@ -459,6 +461,12 @@ class System:
             self._reload_again = True
 
     _reload_again = False
+
+    async def inventory_loaded(self) -> None:
+        """Return when what operators have put is for sale; soon in any case, a buyer does not wait for ever."""
+        reloading = self._reloading
+        if reloading is not None and not reloading.done():
+            await asyncio.wait([reloading], timeout=_RELOAD_WAIT_S)
 
     async def _reload_inventory(self) -> None:
         while True:

@@ -140,7 +140,9 @@ def _takes(field: Any) -> str:
     for kind, said in ((SecretStr, "secret text"), (Path, "path"), (bool, "true or false"), (tuple, "list of numbers")):
         if kind.__name__ in text:
             return said
-    said = next((said for kind, said in (("dict", "table"), ("float", "number"), ("int", "integer")) if kind in text), "")
+    said = next(
+        (said for kind, said in (("dict", "table"), ("float", "number"), ("int", "integer")) if kind in text), ""
+    )
     return " ".join(filter(None, [said or "text", *(_bound(limit) for limit in field.metadata)]))
 
 
@@ -197,7 +199,8 @@ def _ocpp(version: Version, dialect: Dialect, sent: Iterable[str]) -> str:
         comes = ""
         if action in incoming:
             told = (dialect.handlers[action].__doc__ or "").splitlines()[0].removeprefix(f"{action}: ").rstrip(".")
-            comes = told[:1].upper() + told[1:] + (" (carries money)" if action in dialect.money_actions else "")
+            said = "Understood" if told.rstrip(".") == action else told[:1].upper() + told[1:]
+            comes = said + (" (carries money)" if action in dialect.money_actions else "")
         lines.append(f"| {action} | {comes} | {'yes' if action in outgoing else ''} |")
     return "\n".join(lines) + "\n"
 

@@ -21,7 +21,15 @@ class StationNews:
     """Follower of the journal on behalf of the sessions in memory."""
 
     FOLLOWED = frozenset(
-        {"StopRequested", "ChargingStarted", "SessionSettled", "SessionEnded", "SessionAbandoned", "TokenChanged"}
+        {
+            "StopRequested",
+            "ChargingStarted",
+            "SessionSettled",
+            "SessionEnded",
+            "SessionAbandoned",
+            "StationBooted",
+            "TokenChanged",
+        }
     )
 
     def __init__(
@@ -33,6 +41,7 @@ class StationNews:
         tokens: Tokens,
         clock: Clock,
         on_session_over: Callable[[str], None],
+        on_boot: Callable[[str, int], None],
     ) -> None:
         self._store = store
         self._stations = stations
@@ -40,6 +49,7 @@ class StationNews:
         self._tokens = tokens
         self._clock = clock
         self._on_session_over = on_session_over
+        self._on_boot = on_boot
 
     async def on_facts(self, facts: Sequence[Fact]) -> None:
         """Tell each fact to whom it concerns; telling twice changes nothing."""
@@ -51,6 +61,8 @@ class StationNews:
                     await self._settled(fact)
                 case "SessionEnded" | "SessionAbandoned":
                     self._on_session_over(str(fact.body["session_id"]))
+                case "StationBooted" if fact.station is not None:
+                    self._on_boot(fact.station, fact.at_ms)
                 case "StopRequested" | "ChargingStarted" if fact.order_id is not None:
                     await self._stop(fact.order_id)
 

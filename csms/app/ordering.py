@@ -17,7 +17,7 @@ from csms.app.catalogue import Inventory, Offering
 from csms.app.instructions import issue
 from csms.app.orders import act, add_order, journal, ledger_of, order_from, post, save_order
 from csms.domain.access import order_token
-from csms.domain.breakdown import Role
+from csms.domain.breakdown import Breakdown, Role
 from csms.domain.instruction import Instruction, Kind
 from csms.domain.ledger import money_collected, money_collected_by_bap, money_held, order_placed
 from csms.domain.order import (
@@ -246,6 +246,8 @@ class Ordering:
         """The slot granted: the one asked for, or the next free one of its length. None: a walk-in."""
         if wish.start_ms is None or wish.start_ms <= now_ms + _SPOT_WINDOW_MS:
             return None
+        if not offering.reservable:
+            raise Refusal(Why.SLOT_TAKEN, f"{offering.item_id} cannot be reserved; it is sold to who stands there")
         length_ms = max(60_000, (wish.end_ms or wish.start_ms + self._selling.slot_default_ms) - wish.start_ms)
         start_ms = wish.start_ms
         for _ in range(20):
@@ -256,11 +258,11 @@ class Ordering:
         raise Refusal(Why.SLOT_TAKEN, "the connector is booked out around that time")
 
     @staticmethod
-    def _booked(tx: Tx, offering: Offering, start_ms: int, end_ms: int, but: str | None) -> Row | None:
+    def _booked(tx: Tx, at: Offering | Order, start_ms: int, end_ms: int, but: str | None) -> Row | None:
         """The reservation of somebody else that overlaps, the earliest."""
-        rows = tx.many(Table.RESERVATIONS, order="start_ms", station=offering.station, status=("REQUESTED", "ACCEPTED"))
+        rows = tx.many(Table.RESERVATIONS, order="start_ms", station=at.station, status=("REQUESTED", "ACCEPTED"))
         for row in rows:
-            if (row["evse"], row["connector"]) != (offering.evse, offering.connector) or row["order_id"] == but:
+            if (row["evse"], row["connector"]) != (at.evse, at.connector) or row["order_id"] == but:
                 continue
             if row["start_ms"] < end_ms and start_ms < row["end_ms"]:
                 return row
@@ -380,12 +382,15 @@ class Ordering:
     @staticmethod
     def _rename(tx: Tx, order: Order, order_id: str, now_ms: int) -> Order:
         """The buyer's app made the order id (BECKN 4.6). Nothing but the quote refers to ours yet."""
+        if order.state not in {State.QUOTED, State.INITIALISED}:
+            raise Refusal(Why.WRONG_STATE, f"the order {order.order_id} is paid and keeps its id")
         if len(order_id) > 64:
             raise Refusal(Why.INVALID_REQUEST, "the order id is longer than 64 characters")
         if tx.one(Table.ORDERS, id=order_id) is not None:
             raise Refusal(Why.ALREADY_EXISTS, f"the order id {order_id} is taken")
         renamed = replace(order, order_id=order_id)
         tx.change(Table.ORDERS, {"id": order_id}, id=order.order_id)
+        tx.change(Table.RESERVATIONS, {"order_id": order_id}, order_id=order.order_id)
         save_order(tx, renamed, now_ms)
         tx.append([Fact("OrderRenamed", now_ms, {"before": order.order_id}, order_id=order_id)])
         return renamed
@@ -409,6 +414,8 @@ class Ordering:
         order, facts = act(tx, order, RecordPayment(payment=paid), now_ms)
         if facts:
             self._post_payment(tx, order, now_ms)
+        if facts and order.state in {State.CANCELLED, State.EXPIRED, State.FAILED}:
+            _give_back(tx, order, now_ms)  # it came after the end
         return order
 
     @staticmethod
@@ -487,7 +494,10 @@ class Ordering:
         }
 
     def _book(self, tx: Tx, order: Order, hold: str, expires_ms: int, now_ms: int) -> None:
+        """Hold or book the order's slot. Between the quotation and now somebody else may have been quicker."""
         assert order.slot is not None
+        if self._booked(tx, order, order.slot.start_ms, order.slot.end_ms, order.order_id) is not None:
+            raise Refusal(Why.SLOT_TAKEN, "another driver has taken the slot meanwhile; select again for the next one")
         standing = tx.many(Table.RESERVATIONS, order_id=order.order_id, status=("REQUESTED", "ACCEPTED"))
         values = {
             "hold": hold,
@@ -563,16 +573,18 @@ class Ordering:
         if not facts:
             return order
         release(tx, order, now_ms)
-        entries = ledger_of(tx, order.order_id)
-        if entries or before in {State.PAID, State.CONFIRMED}:
-            assert order.cancellation_fee is not None
-            charge = Charge(
-                order_id=order.order_id, revision=1, breakdown=order.cancellation_fee, delivered_wh=0, at_ms=now_ms
-            )
-            from csms.app.paying import queue_moves
-
-            queue_moves(tx, order, post(tx, settle_cancellation(entries, charge)), now_ms)
+        if before in {State.PAID, State.CONFIRMED} or ledger_of(tx, order.order_id):
+            _give_back(tx, order, now_ms)
         return order
+
+
+def _give_back(tx: Tx, order: Order, now_ms: int) -> None:
+    """Settle an order that never charged: its fee is kept, everything else goes back."""
+    from csms.app.paying import queue_moves
+
+    fee = order.cancellation_fee or Breakdown(currency=order.quote.currency, components=())
+    charge = Charge(order_id=order.order_id, revision=1, breakdown=fee, delivered_wh=0, at_ms=now_ms)
+    queue_moves(tx, order, post(tx, settle_cancellation(ledger_of(tx, order.order_id), charge)), now_ms)
 
 
 def release(tx: Tx, order: Order, now_ms: int) -> None:

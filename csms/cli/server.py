@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -74,11 +74,21 @@ def serve(config: ConfigOption = None) -> None:
     from csms.config import ConfigProblem
 
     try:
-        asyncio.run(run(settings))
+        _run(run(settings))
     except (ServeProblem, ConfigProblem) as problem:
         fail(str(problem))
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    """On uvloop where it exists: a little faster in plain text, a seventh of the memory over TLS."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(main)
+    else:
+        uvloop.run(main)
 
 
 def demo(

@@ -111,7 +111,7 @@ class ClockModel:
         a nonsense time is put between them, as number `position` of `of` such facts in a row.
         """
         if device_ms is not None:
-            skew = self.applied_ms if self.is_good else 0
+            skew = self.applied_ms if self.applied_ms and self.is_good else 0
             at_ms = device_ms - skew
             if is_sane(at_ms, received_ms):
                 return Stamp(at_ms, TimeQuality.B if skew else TimeQuality.A, self.is_ist_as_z)

@@ -38,9 +38,8 @@ def on_meter(turn: Turn, event: MeterSeen) -> None:
         newest_ms = at_ms if newest_ms is None else max(newest_ms, at_ms)
     if dirty or (event.seq_no is not None and session.state is State.ENDED_PENDING_DATA):
         turn.refigure()
-    since_ms = session.drain_since_ms
-    if newest_ms is None or since_ms is None or newest_ms < since_ms:
-        turn.extend_drain()  # what was measured after the reconnect was not queued: it holds up no pending stop
+    if _is_queued(session, event):
+        turn.extend_drain()
     if newest_ms is not None:
         _after_meter(turn, newest_ms)
     status = _CHARGING_STATES.get(event.charging_state or "")
@@ -48,6 +47,12 @@ def on_meter(turn: Turn, event: MeterSeen) -> None:
         on_pause(turn, status, turn.now_ms if newest_ms is None else newest_ms)
     if session.state is State.ENDED_PENDING_DATA and session.complete:
         turn.fire(EventKind.FACTS_COMPLETE)
+
+
+def _is_queued(session: Session, event: MeterSeen) -> bool:
+    """What was measured after the reconnect was not queued: a pending stop does not wait for it."""
+    since_ms = session.drain_since_ms
+    return since_ms is None or all(r.at_ms is not None and r.at_ms < since_ms for r in event.readings)
 
 
 def _after_meter(turn: Turn, newest_ms: int) -> None:

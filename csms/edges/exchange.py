@@ -141,23 +141,34 @@ def carry_out(exchange: Exchange, work: Work) -> None:
     try:
         answer = work(exchange, False)
     except NotInMemory as missing:
-        exchange.link.hold()
-        exchange.desk.spawn(_recalled(exchange, work, missing.names))
+        recall(exchange, lambda x: work(x, True), missing)
         return
     exchange.submit(dumps(answer))
 
 
-async def _recalled(exchange: Exchange, work: Work, names: list[tuple[str, str]]) -> None:
+def recall(exchange: Exchange, work: Callable[[Exchange], Payload], missing: NotInMemory) -> None:
+    """Hold the link, load what is missing, do the work then."""
+    exchange.link.hold()
+    exchange.desk.spawn(_recalled(exchange, work, missing.names))
+
+
+async def _recalled(exchange: Exchange, work: Callable[[Exchange], Payload], names: list[tuple[str, str]]) -> None:
     desk = exchange.desk
     try:
         await desk.stations.find_ended(exchange.station, names)
         exchange.unit.rows.clear()
-        exchange.submit(dumps(work(exchange, True)))
+        exchange.submit(dumps(work(exchange)))
     except Exception:
         log.exception("exchange.recall_failed", station=exchange.station.id, action=exchange.action)
         exchange.link.close(_FAILED_CLOSE, "not stored")
     finally:
         exchange.link.release()
+
+
+def logged_answer(message_id: str, answer: bytes) -> str:
+    """The frame that will leave, for the log."""
+    name = message_id if '"' not in message_id and "\\" not in message_id else json.dumps(message_id)[1:-1]
+    return f'[3,"{name}",{answer.decode()}]'
 
 
 def dumps(payload: Mapping[str, Any]) -> bytes:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
@@ -24,6 +24,7 @@ from csms.app.stations import Station, Stations
 from csms.domain import instruction as domain
 from csms.domain import session_events as ev
 from csms.domain.instruction import Instruction, InstructionEvent, InstructionState, Kind, Step
+from csms.domain.matching import token_norm
 from csms.domain.refusal import Refusal, Why
 from csms.domain.session_states import OPEN
 from csms.edges.ocpp16 import outbound as outbound16
@@ -87,6 +88,7 @@ class _Waiting:
     """Somebody waits for this answer at the other end of an HTTP request."""
 
     future: asyncio.Future[RawAnswer]
+    message_id: str | None = None  # on the wire
 
 
 class Pump:
@@ -160,12 +162,15 @@ class Pump:
             raise Refusal(Why.INVALID_REQUEST, "a start needs a token")
         version = _version(station)
         if version is not None:
-            to_call(version, known, self._complete(values), station.quirks)  # refuse now what could never be said
+            # Refuse now what could never be said; the numbers that 2.0.1 wants beside it are minted below.
+            to_call(version, known, {**self._complete(values), "remote_start_id": 0, "request_id": 0}, station.quirks)
         instruction_id = idem or self._ids.uuid()
 
         def work(tx: Tx) -> None:
             if known is Kind.START:
                 values.setdefault("remote_start_id", tx.next_no("remote-start"))
+            if known is Kind.GET_CONFIG and not values.get("keys"):
+                values.setdefault("request_id", tx.next_no("request"))
             if known is Kind.STOP and tx.many(
                 Table.INSTRUCTIONS, station=station.id, session_id=session_id, kind="stop", state=("ISSUED", "SENT")
             ):
@@ -218,17 +223,18 @@ class Pump:
         if link is None:
             return RawAnswer(status="offline")
         now_ms = self._clock.now_ms()
-        instruction = domain.issue(
+        issued = domain.issue(
             self._ids.uuid(),
             station.id,
             Kind.RAW,
             {"action": action, "payload": dict(payload)},
             now_ms,
-            ttl_s=max(1, int(timeout_s)),
             priority=domain.Priority(_raw_priority(action)),
         )
+        # Nobody waits longer than the asker, so it is not sent later either.
+        instruction = replace(issued, expires_ms=now_ms + max(1, int(timeout_s * 1000)))
         future: asyncio.Future[RawAnswer] = asyncio.get_running_loop().create_future()
-        self._waiting[instruction.instruction_id] = _Waiting(future)
+        waiting = self._waiting[instruction.instruction_id] = _Waiting(future)
         unit = Unit()
         instructions.put_new(unit, instruction)
         self._store.submit(unit)
@@ -237,7 +243,7 @@ class Pump:
             async with asyncio.timeout(timeout_s):
                 return await future
         except TimeoutError:
-            return RawAnswer(status="timeout", message_id=instruction.instruction_id, response=None, error=None)
+            return RawAnswer(status="timeout", message_id=waiting.message_id)
         finally:
             self._waiting.pop(instruction.instruction_id, None)
 
@@ -259,12 +265,13 @@ class Pump:
 
     async def _recover(self) -> None:
         """After a restart: what was sent and not answered may or may not have been heard. A stop is asked again; a
-        start is watched until its window closes, because asking twice could start twice where tokens are ignored."""
+        start is watched until its window closes, because asking twice could start twice where tokens are ignored;
+        so is whatever else must not be heard twice."""
         rows = await self._store.read(lambda tx: tx.many(Table.INSTRUCTIONS, state=("SENT", "ACCEPTED")))
         unit = Unit()
         for row in rows:
             instruction = instructions.from_row(row)
-            if instruction.state is InstructionState.SENT and instruction.kind is not Kind.START:
+            if instruction.state is InstructionState.SENT and _may_repeat(instruction):
                 unsent = domain.step(instruction, InstructionEvent(Step.UNSENT), self._clock.now_ms())
                 instructions.put_state(unit, unsent)
             else:
@@ -323,6 +330,8 @@ class Pump:
         request = json.dumps([2, message_id, action, payload], separators=(",", ":"), ensure_ascii=False)
         self._live[sent.instruction_id] = sent
         self._watch_start(sent)
+        if (waiting := self._waiting.get(sent.instruction_id)) is not None:
+            waiting.message_id = message_id
         unit = Unit()
         instructions.put_state(unit, sent, message_id)
         unit.put(Put.FRAME, (seq, station.no, now_ms, 1, action, message_id, request, None, None, None))
@@ -367,12 +376,16 @@ class Pump:
         unit = Unit()
         answer_text, note = _logged(message_id, outcome)
         unit.put(Put.FRAME_ANSWERED, (answer_text, now_ms, note, seq))
-        if instruction is not None:
+        if instruction is not None and self._has_begun(station, instruction):
+            self._live.pop(instruction_id, None)  # the session came before the answer, which changes nothing now
+        elif instruction is not None:
             event = self._event(station, instruction, action, outcome)
             if event is not None:
                 after = domain.step(instruction, event, now_ms)
                 self._keep(after, unit, now_ms, message_id)
-        self._tell_outcome(instruction_id, message_id, outcome)
+        # Who waits is told after the commit, so that what is read next agrees with the answer.
+        told = outcome
+        unit.done = lambda _: self._tell_outcome(instruction_id, message_id, told)
         self._store.submit(unit)
         if instruction is not None:
             self._consequences(station, instruction, action, outcome)
@@ -384,7 +397,9 @@ class Pump:
             case Answered(payload):
                 version = _version(station) or Version.V16
                 answer = _OUTBOUND[version].read_answer(action, payload)
-                step = Step.ACCEPTED if answer.accepted or instruction.kind is Kind.RAW else Step.REFUSED
+                # What an operator says in OCPP's own words is done when it is answered, whatever the answer.
+                is_verbatim = instruction.kind is Kind.RAW and "action" in instruction.payload
+                step = Step.ACCEPTED if answer.accepted or is_verbatim else Step.REFUSED
                 return InstructionEvent(step, answer.status, dict(payload))
             case Refused(code, description, _):
                 return InstructionEvent(Step.REFUSED, f"{code}: {description}" if description else code)
@@ -394,10 +409,19 @@ class Pump:
                 # A stop is repeated by its session's own timer; the others are over when nobody answers.
                 return None if instruction.kind is Kind.START else InstructionEvent(Step.EXPIRE, "no answer")
             case LinkLost(sent):
-                if instruction.kind is Kind.START and sent:
-                    return None  # it may have been heard: its window decides
+                if instruction.instruction_id in self._waiting:
+                    return InstructionEvent(Step.EXPIRE, "the link was lost")  # its asker hears "offline"
+                if sent and not _may_repeat(instruction):
+                    if instruction.kind is Kind.RAW:
+                        return InstructionEvent(Step.EXPIRE, "the link was lost")
+                    return None  # it may have been heard: a start's window decides, or a reset's boot
                 return InstructionEvent(Step.UNSENT)
         return None
+
+    @staticmethod
+    def _has_begun(station: Station, instruction: Instruction) -> bool:
+        """Whether the charging path has seen the session that this start asked for."""
+        return instruction.kind is Kind.START and token_norm(instruction.token) not in station.starting
 
     def _keep(self, instruction: Instruction, unit: Unit, now_ms: int, message_id: str | None = None) -> None:
         instructions.put_state(unit, instruction, message_id)
@@ -414,6 +438,7 @@ class Pump:
             unit.put(Put.FACT, (fact.at_ms, fact.kind, fact.station, None, fact.order_id, body))
         else:
             self._live[instruction.instruction_id] = instruction
+            self._watch_start(instruction)  # with the answer in it
 
     def _consequences(self, station: Station, instruction: Instruction, action: str, outcome: Outcome) -> None:
         """Some answers are facts about a session."""
@@ -448,9 +473,8 @@ class Pump:
                 continue
             if instruction.kind is Kind.START:
                 station = self._stations.get(instruction.station)
-                token = (instruction.token or "").strip().upper()
-                if station is not None and token not in station.starting:
-                    self._live.pop(instruction.instruction_id, None)  # its session has begun
+                if station is not None and self._has_begun(station, instruction):
+                    self._live.pop(instruction.instruction_id, None)
                     continue
             self._over(instruction, InstructionEvent(Step.EXPIRE, "nothing came of it in time"))
 
@@ -476,17 +500,16 @@ class Pump:
         if waiting is not None and not waiting.future.done():
             waiting.future.set_result(answer)
 
-    def effective(self, instruction_id: str) -> None:
-        """The charging path saw the effect; nothing more is expected."""
-        self._live.pop(instruction_id, None)
-
     def session_over(self, session_id: str) -> None:
         """The session has ended: its stops have had their effect."""
-        now_ms = self._clock.now_ms()
         for instruction in [i for i in self._live.values() if i.session_id == session_id and i.kind is Kind.STOP]:
-            unit = Unit()
-            self._keep(domain.step(instruction, InstructionEvent(Step.EFFECT), now_ms), unit, now_ms)
-            self._store.submit(unit)
+            self._over(instruction, InstructionEvent(Step.EFFECT))
+
+    def booted(self, station_id: str, at_ms: int) -> None:
+        """The charger has booted: a reset that was sent before has had its effect."""
+        for instruction in [i for i in self._live.values() if i.station == station_id and i.kind is Kind.RESET]:
+            if instruction.sent_ms is not None and instruction.sent_ms <= at_ms:
+                self._over(instruction, InstructionEvent(Step.EFFECT))
 
 
 def to_call(
@@ -499,6 +522,14 @@ def to_call(
     command = str(payload.get(instructions.COMMAND)) if kind is Kind.RAW else _COMMANDS[kind]
     action, made = outbound.to_call(command, payload, quirks=quirks)
     return action, made
+
+
+def _may_repeat(instruction: Instruction) -> bool:
+    """Whether hearing it twice does no more than hearing it once. A second start could start twice, a second reset
+    is a boot loop, and what an operator says in OCPP's own words may be anything."""
+    if instruction.kind is Kind.RAW:
+        return instruction.session_id is not None or "action" not in instruction.payload
+    return instruction.kind not in {Kind.START, Kind.RESET}
 
 
 def _version(station: Station) -> Version | None:

@@ -6,6 +6,7 @@ that is redone row by row) changes nothing. Session rows carry a version; an old
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 from csms.ports import Put
@@ -99,7 +100,7 @@ STATEMENTS: Final[dict[int, str]] = {
     # (state, sent_ms, answered_ms, effective_ms, session_id, reason, response, message_id, id)
     Put.INSTRUCTION_STATE: (
         "UPDATE instructions SET state=?, sent_ms=?, answered_ms=?, effective_ms=?, session_id=?, reason=?,"
-        " response=?, message_id=? WHERE id=?"
+        " response=?, message_id=coalesce(?, message_id) WHERE id=?"
     ),
     # (id, no, type, severity, state, station, session_id, order_id, text, opened_ms, data)
     Put.CASE: (
@@ -124,3 +125,26 @@ STATEMENTS: Final[dict[int, str]] = {
     # (at_ms, kind, station, session_no, order_id, body)
     Put.FACT: "INSERT INTO journal (at_ms, kind, station, session_no, order_id, body) VALUES (?,?,?,?,?,?)",
 }
+
+CHUNK: Final = 32  # rows per statement: the driver lets go of the interpreter once per statement, not per row
+_METER_COLUMNS: Final = (
+    "version", "energy_wh", "last_proven_ms", "last_proven_wh", "power_w", "power_at_ms", "soc_percent", "seq_mask",
+    "updated_ms",
+)  # fmt: skip
+
+
+@cache
+def many(what: int, rows: int) -> str | None:
+    """One statement for `rows` rows of this kind; None when the kind is written row by row."""
+    if what == Put.SESSION_METER:
+        marks = ",".join([f"({_marks(len(_METER_COLUMNS) + 2)})"] * rows)
+        changes = ",".join(f"{name}=v.column{n}" for n, name in enumerate(_METER_COLUMNS, 1))
+        return (
+            f"UPDATE sessions SET {changes} FROM (VALUES {marks}) AS v"  # noqa: S608 - constants
+            " WHERE sessions.no=v.column10 AND sessions.version<v.column11"
+        )
+    head, values, tail = STATEMENTS[what].partition(" VALUES (")
+    if not values or not head.startswith("INSERT"):
+        return None
+    marks, closing, conflict = tail.partition(")")
+    return f"{head} VALUES {','.join([f'({marks})'] * rows)}{conflict if closing else ''}"

@@ -16,6 +16,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +25,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from csms.ports import Put, ReadTx, StoreDown, Tx, Unit
-from csms.storage.hot import STATEMENTS
+from csms.storage.hot import CHUNK, STATEMENTS, many
 from csms.storage.sql import SqlTx
 
 log = structlog.get_logger()
@@ -40,6 +41,7 @@ _PRAGMAS = (
     "PRAGMA temp_store=MEMORY",
 )
 _TOPICS = {int(Put.FACT): "journal", int(Put.INSTRUCTION): "instructions"}
+_METER_NO = 9  # where the session's number stands in a SESSION_METER row
 _MAX_BATCH = 4096  # bounds how long a reader of the WAL, and a drain, can be kept waiting
 
 
@@ -227,7 +229,19 @@ class SqliteStore:
     def _flush(self, groups: dict[int, list[tuple[Any, ...]]]) -> None:
         assert self._raw is not None
         for what in sorted(groups):
-            self._raw.executemany(STATEMENTS[what], groups[what])
+            rows = groups[what]
+            if what == Put.SESSION_METER:
+                # One row per session and statement: the last one says everything the earlier ones said.
+                rows = list({row[_METER_NO]: row for row in rows}.values())
+            start = 0
+            if (text := many(what, CHUNK)) is not None:
+                for start in range(CHUNK, len(rows) + 1, CHUNK):
+                    self._raw.execute(text, tuple(chain.from_iterable(rows[start - CHUNK : start])))
+            rest = rows[start:]
+            if len(rest) > 1 and (text := many(what, len(rest))) is not None:
+                self._raw.execute(text, tuple(chain.from_iterable(rest)))
+            elif rest:
+                self._raw.executemany(STATEMENTS[what], rest)
         groups.clear()
 
     def _savepoint(self, item: Unit | _Work) -> BaseException | None:

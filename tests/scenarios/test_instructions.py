@@ -31,7 +31,11 @@ from wire import (
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ACCEPTED = {"status": "Accepted"}
-SETTINGS = {"ocpp": {"call_timeout_s": 1.5}, "limits": {"start_s": 2, "stop_s": 1, "stop_tries": 3}}
+SETTINGS = {
+    "ocpp": {"call_timeout_s": 1.5},
+    "beckn": {"start_timeout_s": 2},
+    "limits": {"stop_s": 1, "stop_tries": 3},
+}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -250,9 +250,11 @@ async def no_answered_frame_is_lost(server: Server, world: World, session: dict[
     lost = [frame for frame in answered if frame[1] not in kept or frame[1] not in answers]
     assert lost == []
     samples = {sample["register_wh"] for sample in await every(server, f"/api/v1/sessions/{session['id']}/samples")}
-    told = {register for frame in answered if frame[2] == "MeterValues" or frame[3].get("eventType") == "Updated"
-            for register in registers(frame[3])}  # fmt: skip
-    assert told <= samples
+    readings = [frame[3] for frame in answered if "transactionId" in frame[3] and frame[2] == "MeterValues"]
+    readings += [frame[3] for frame in answered if frame[3].get("eventType") == "Updated"]
+    registers_told = {register for reading in readings for register in registers(reading)}
+    assert registers_told
+    assert registers_told <= samples
 
 
 def registers(payload: dict[str, Any]) -> set[int]:

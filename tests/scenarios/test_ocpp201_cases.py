@@ -626,6 +626,12 @@ async def test_tc_p_03_custom_data_in_every_place(server: Server) -> None:
 
 
 async def test_notices_of_every_kind_are_answered(server: Server) -> None:
+    period = {"startPeriod": 0, "limit": 1.5, "numberPhases": 3}
+    schedule = {"id": 1, "chargingRateUnit": "A", "chargingSchedulePeriod": [period]}
+    profile = {
+        "id": 1, "stackLevel": 0, "chargingProfilePurpose": "TxProfile", "chargingProfileKind": "Relative",
+        "chargingSchedule": [schedule],
+    }  # fmt: skip
     notices: list[tuple[str, dict[str, Any]]] = [
         ("SecurityEventNotification", {"type": "StartupOfTheDevice", "timestamp": at()}),
         ("FirmwareStatusNotification", {"status": "Idle"}),
@@ -636,10 +642,21 @@ async def test_notices_of_every_kind_are_answered(server: Server) -> None:
         ("NotifyCustomerInformation", {"data": "x", "seqNo": 0, "generatedAt": at(), "requestId": 1}),
         ("NotifyMonitoringReport", {"requestId": 1, "seqNo": 0, "generatedAt": at()}),
         ("NotifyDisplayMessages", {"requestId": 1}),
+        (
+            "ReportChargingProfiles",
+            {"requestId": 1, "chargingLimitSource": "CSO", "evseId": 0, "chargingProfile": [profile]},
+        ),
     ]
     async with Station201(server, "NOTICES") as cs:
         await cs.boot()
         for action, payload in notices:
             assert await cs.ask(action, payload) == {}, action
+        needs = {"evseId": 1, "chargingNeeds": {"requestedEnergyTransfer": "DC"}}
+        assert (await cs.ask("NotifyEVChargingNeeds", needs))["status"] == "Rejected"
+        planned = {"timeBase": at(), "evseId": 1, "chargingSchedule": schedule}
+        assert (await cs.ask("NotifyEVChargingSchedule", planned))["status"] == "Accepted"
+        ocsp = {"hashAlgorithm": "SHA256", "issuerNameHash": "a", "issuerKeyHash": "b", "serialNumber": "c"}
+        asked = {"ocspRequestData": {**ocsp, "responderURL": "http://127.0.0.1/"}}
+        assert (await cs.ask("GetCertificateStatus", asked))["status"] == "Failed"
         assert (await cs.ask("SignCertificate", {"csr": "x"}))["status"] == "Rejected"
         assert await cs.refused("FlyToTheMoon", {}) == "NotImplemented"

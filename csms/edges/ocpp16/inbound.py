@@ -6,8 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from csms.app.charging import NotInMemory
 from csms.domain.access import Verdict
-from csms.edges.exchange import Desk, Exchange, Payload, carry_out, dumps, quarantine, report
+from csms.domain.reported import Metered
+from csms.edges.exchange import Desk, Exchange, Payload, carry_out, dumps, logged_answer, quarantine, recall, report
 from csms.edges.ocpp16 import wire
 from csms.edges.ocpp16.repair import repair, safe_answer
 from csms.edges.ocppj.codes import Fault, Version
@@ -15,6 +17,7 @@ from csms.edges.ocppj.link import Handler, Link
 from csms.edges.ocppj.schemas import Problem, schemas_for
 from csms.ports import Put, Unit
 
+NOT_ACCEPTED: Final = "This charger is not accepted yet."
 MONEY: Final = frozenset({"StartTransaction", "StopTransaction", "MeterValues"})
 _ANSWERED_EMPTY: Final = wire.EMPTY_ANSWERS - MONEY - {"StatusNotification"}
 
@@ -97,15 +100,26 @@ class Dialect16:
         self._money(link, message_id, "StartTransaction", raw, work, note)
 
     def meter_values(self, link: Link, message_id: str, request: Any, raw: bytes, note: str | None = None) -> None:
-        """MeterValues: the hot path."""
+        """MeterValues: the hot path. What is ordinary goes straight through, without a closure."""
         station = link.context
         told = wire.meter(request, station.quirks)
+        exchange = self._exchange(link, message_id, "MeterValues", raw, note)
+        charging = self._desk.charging
+        if station.registration == "Accepted":
+            try:
+                charging.meter(station, told, exchange.at_ms, exchange.unit, exchange.seq)
+            except NotInMemory as missing:
+                recall(exchange, lambda x: self._metered(x, told), missing)
+            else:
+                exchange.submit()
+            return
+        exchange.refusal = (Fault.SECURITY, NOT_ACCEPTED)
+        carry_out(exchange, lambda x, recalled: self._metered(x, told, recalled=recalled))
 
-        def work(exchange: Exchange, recalled: bool) -> Payload:
-            self._desk.charging.meter(station, told, exchange.at_ms, exchange.unit, exchange.seq, recalled=recalled)
-            return {}
-
-        self._money(link, message_id, "MeterValues", raw, work, note)
+    def _metered(self, exchange: Exchange, told: Metered, *, recalled: bool = True) -> Payload:
+        charging = self._desk.charging
+        charging.meter(exchange.station, told, exchange.at_ms, exchange.unit, exchange.seq, recalled=recalled)
+        return {}
 
     def stop(self, link: Link, message_id: str, request: Any, raw: bytes, note: str | None = None) -> None:
         """StopTransaction: cannot be refused."""
@@ -127,7 +141,7 @@ class Dialect16:
     def _money(self, link: Link, message_id: str, action: str, raw: bytes, work: Any, note: str | None) -> None:
         exchange = self._exchange(link, message_id, action, raw, note)
         if exchange.station.registration != "Accepted":
-            exchange.refusal = (Fault.SECURITY, "This charge point is not accepted yet.")
+            exchange.refusal = (Fault.SECURITY, NOT_ACCEPTED)
         carry_out(exchange, work)
 
     # -- the rest
@@ -193,7 +207,7 @@ class Dialect16:
         if link.context.registration == "Accepted":
             return True
         exchange = self._exchange(link, message_id, action, raw)
-        exchange.refusal = (Fault.SECURITY, "This charge point is not accepted yet.")
+        exchange.refusal = (Fault.SECURITY, NOT_ACCEPTED)
         exchange.submit()
         return False
 
@@ -213,7 +227,7 @@ def log_only(desk: Desk, link: Link, message_id: str, action: str, raw: bytes, a
     """A frame for the log that nobody waits for."""
     unit = Unit()
     station = link.context
-    text = f"[3,{json.dumps(message_id)},{answer.decode()}]"
+    text = logged_answer(message_id, answer)
     row = (desk.stations.mint_frame_seq(), station.no, now_ms, 0, action, message_id, raw.decode(), text, now_ms, None)
     unit.put(Put.FRAME, row)
     desk.store.submit(unit)
