@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help setup check test test-fast faults demo run sim bench lint types imports migration clean
+.PHONY: help setup check test test-fast faults demo run sim bench lint types imports migration docs clean
 
 help: ## list every target
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ bench: $(VENV)/.stamp ## the performance suite beside its two yardsticks (QUICK=
 
 migration: $(VENV)/.stamp ## write a migration from the tables (NAME="what changes")
 	$(BIN)/python -m csms.storage.newmigration "$(NAME)"
+
+docs: $(VENV)/.stamp ## rewrite the parts of docs/ that are printed from the code
+	$(BIN)/python tests/docs_blocks.py
 
 clean: ## remove what was built and the demo's data (never your data folder)
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis data/demo

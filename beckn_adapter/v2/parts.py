@@ -347,10 +347,13 @@ def _is_uri(text: str) -> bool:
 
 
 def _is_email(text: str) -> bool:
+    """Plain enough for any validator of the `email` format; what is not (punycode, say) is simply not repeated."""
     name, at, host = text.partition("@")
-    plain = "abcdefghijklmnopqrstuvwxyz0123456789.-_+"
-    is_plain = all(char in plain for char in (name + host).lower())
-    return bool(name and at and "." in host) and is_plain and ".." not in text and host.replace("-", "a")[-1].isalpha()
+    plain = set("abcdefghijklmnopqrstuvwxyz0123456789.-")
+    is_plain = set(name.lower()) <= plain | {"_", "+"} and set(host.lower()) <= plain and len(name) <= 64 and name.strip(".") == name
+    labels = host.split(".")
+    is_host = all(0 < len(one) < 64 and one.strip("-") == one and one[2:4] != "--" for one in labels)
+    return bool(name and at) and is_plain and ".." not in text and is_host and len(labels) > 1 and labels[-1].isalpha()
 
 
 def _json_number(number: Decimal) -> int | float:

@@ -27,6 +27,7 @@ from csms.domain.clock import Stamp
 from csms.domain.connector import Socket, observe
 from csms.domain.instruction import InstructionEvent, Kind, Step
 from csms.domain.matching import (
+    UNKNOWN_TX,
     BootEvidence,
     How,
     is_new_boot_epoch,
@@ -426,6 +427,16 @@ class Charging:
         station.recent.append(session)
         return session, outcomes
 
+    def unreadable_start(self, station: Station, now_ms: int, unit: Unit) -> int:
+        """A start that nobody understands: the number it is answered with is a session's all the same, so that it
+        is never given again and keeps whatever the charger says under it."""
+        session, outcomes = self._orphan(station, ev.MeterSeen(now_ms, (), None), 0, 0)
+        tx_id = session.segments[-1].tx_id = str(session.no)
+        station.by_tx[tx_id] = session
+        unit.put(Put.ALIAS, (station.id, "tx", tx_id, session.no, 1))
+        self._carry_out(station, session, outcomes, unit, now_ms)
+        return session.no
+
     def _sample(self, session: Session, unit: Unit, now_ms: int) -> None:
         """Progress becomes news once a minute, or with every twentieth of the budget."""
         last = self._sampled.get(session.no)
@@ -446,7 +457,9 @@ class Charging:
         """StopTransaction, TransactionEvent Ended. Cannot be refused."""
         stamp = self._stamp(station, told.at_ms, now_ms, queued=told.offline)
         match = match_stop(told, stamp.at_ms, station.known_sessions())
-        if match.how is How.UNMATCHED and not recalled:
+        # A transaction that is named is looked for in the store before any other is taken for it.
+        guessed = match.how in {How.BY_METER, How.BY_SOCKET} and told.tx_id.strip() not in UNKNOWN_TX
+        if (match.how is How.UNMATCHED or guessed) and not recalled:
             raise NotInMemory([("tx", told.tx_id)])
         readings = self._effective(station, told.readings, now_ms)
         stopped = replace(told, readings=readings)

@@ -137,7 +137,7 @@ def match_stop(stopped: Stopped, effective_ms: int, sessions: Iterable[Session])
     known = list(sessions)
     for session in known:
         for segment in session.segments:
-            if any(mark.key == stopped.key for mark in segment.stops):
+            if any(mark.key == stopped.key and mark.wh == stopped.register_wh for mark in segment.stops):
                 return Match(How.SAME, session, segment)
     if _is_known_tx(stopped.tx_id):
         alias = _by_alias(stopped.tx_id, known)

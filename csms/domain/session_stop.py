@@ -88,7 +88,9 @@ def _keep_stop(group: list[Segment], event: StopSeen) -> None:
     stopped = event.stopped
     for segment in group:
         for mark in segment.stops:
-            if mark.key == stopped.key or (mark.at_ms == event.effective_ms and mark.wh == stopped.register_wh):
+            # The same key with another register is no repeat: both are kept and become a case (5.5).
+            same = mark.key == stopped.key or mark.at_ms == event.effective_ms
+            if same and mark.wh == stopped.register_wh:
                 return
     group[-1].stops.append(StopMark(stopped.key, event.effective_ms, stopped.register_wh, stopped.signed))
 

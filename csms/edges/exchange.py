@@ -17,7 +17,7 @@ import structlog
 
 from csms.app.charging import Charging, NotInMemory
 from csms.app.stations import Station, Stations
-from csms.edges.ocppj.codes import Fault
+from csms.edges.ocppj.codes import Fault, error_code
 from csms.edges.ocppj.link import Link
 from csms.edges.ocppj.schemas import Problem
 from csms.ports import Bell, Clock, Ids, Put, Store, StoreDown, Unit
@@ -112,7 +112,8 @@ class Exchange:
     def _frame(self) -> tuple[Any, ...]:
         request = self.raw.decode("utf-8", "replace")
         if self.refusal is not None:
-            response = json.dumps([4, self.message_id, self.refusal[0].name, self.refusal[1], {}])
+            code = error_code(self.link.version, self.refusal[0])
+            response = json.dumps([4, self.message_id, code, self.refusal[1], {}])
         else:
             response = f"[3,{json.dumps(self.message_id)},{self.answer.decode()}]"
         at_ms = self.at_ms

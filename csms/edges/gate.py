@@ -25,7 +25,7 @@ from csms.app.stations import Station, Stations, fold
 from csms.domain.refusal import Refusal, Why
 from csms.edges.ocppj.codes import Version
 from csms.edges.ocppj.handshake import Admission, Attempt, Credentials, PingPolicy
-from csms.edges.ocppj.link import Link
+from csms.edges.ocppj.link import REPLACED, Link
 from csms.ports import Clock, Fact, Store, Table, Tx
 
 log = structlog.get_logger()
@@ -163,10 +163,22 @@ class Gate:
             return Admission.refuse(401, "This charger must give its Basic credentials.")
         if fold(credentials.user) != fold(station.id):
             return Admission.refuse(401, "The Basic user name is not the charger's identity.")
-        for stored in (station.password_hash, station.password_pending_hash):
-            if stored is not None and await self._passwords.fits(stored, _candidates(credentials)):
-                return None
+        candidates = _candidates(credentials)
+        if station.password_hash is not None and await self._passwords.fits(station.password_hash, candidates):
+            return None
+        pending = station.password_pending_hash
+        if pending is not None and await self._passwords.fits(pending, candidates):
+            await self._promote(station, pending)
+            return None
         return Admission.refuse(401, "The password is wrong.")
+
+    async def _promote(self, station: Station, pending: str) -> None:
+        """The charger took the new password although its answer was lost: the old one is over (A01.FR.03)."""
+        values = {"password_hash": pending, "password_pending_hash": None}
+        await self._store.transact(
+            lambda tx: tx.change(Table.STATIONS, values, id=station.id, password_pending_hash=pending)
+        )
+        await self._stations.refresh(station.id)
 
     def on_refused(self, identity: str | None, reason: str, remote: str) -> None:
         """Every attempt that came to nothing, for whoever asks why a charger does not appear."""
@@ -182,9 +194,11 @@ class Gate:
         station: Station = link.context
         now_ms = self._clock.now_ms()
         if isinstance(station.link, Link):
+            # It came under another spelling of the identity, so the listener did not know it for the same charger.
             older = station.link
             station.link = None
             self._charging.link_down(station, now_ms, older.last_seen_ms)
+            older.close(REPLACED, "replaced")
         station.link = link
         station.transport = link.version.value
         self._charging.link_up(station, now_ms)
@@ -237,10 +251,14 @@ class Rotation:
             answer: RawAnswer = await self._push(station, made)
             status = _accepted(answer)
             if status != "Accepted":
-                await self._set(station, pending=None)
-                return {"status": status, "changed": False}
+                # Not heard of, or taken at the next boot: both hold until the charger comes with the new one.
+                is_open = status == "RebootRequired" or answer.status not in {"answered", "call_error"}
+                if not is_open:
+                    await self._set(station, pending=None)
+                shown = {"password": made} if is_open and not password else {}
+                return {"status": status, "changed": False, "pending": is_open, **shown}
         await self._set(station, current=stored, pending=None)
-        return {"status": "Accepted", "changed": True, **({} if password else {"password": made})}
+        return {"status": "Accepted", "changed": True, "pending": False, **({} if password else {"password": made})}
 
     async def _push(self, station: Station, password: str) -> RawAnswer:
         if station.transport == Version.V16.value:

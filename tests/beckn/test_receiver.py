@@ -363,15 +363,19 @@ async def test_the_operator_api_is_not_on_this_listener(shop: Shop) -> None:
 # --- what an ACK promises
 
 
-async def test_a_true_repeat_is_acked_not_worked_again_and_its_answer_is_sent_once_more(shop: Shop, item: Item) -> None:
-    request = shop.select(item, slot=tomorrow())
-    raw = json.dumps(request).encode()
-    assert (await shop.knock(raw, path="/select")).is_ack
+@pytest.mark.parametrize("action", ["select", "discover", "status"])
+async def test_a_true_repeat_is_acked_not_worked_again_and_its_answer_is_sent_once_more(
+    shop: Shop, item: Item, action: str
+) -> None:
+    unknown = shop.message("status", {"order": {"beckn:id": "no-such-order"}})  # an error is an answer too
+    made = {"select": shop.select(item, slot=tomorrow()), "discover": discover(shop), "status": unknown}
+    raw = json.dumps(request := made[action]).encode()
+    assert (await shop.knock(raw, path=f"/{action}")).is_ack
     first = await shop.callback(request)
     mark = len(shop.bap.received)
-    assert (await shop.knock(raw, path="/select")).is_ack
+    assert (await shop.knock(raw, path=f"/{action}")).is_ack
     again = await shop.callback(request, after=mark)
-    assert again.body == first.body  # worked again, it would carry another quotation's time
+    assert again.body == first.body  # worked again, it would carry another time
     await asyncio.sleep(0.4)
     assert len(shop.bap.messages(request["context"]["transaction_id"])) == 2
 
@@ -521,6 +525,7 @@ async def test_a_strict_server_refuses_what_is_stale_too_big_or_too_often(
         assert (await shop.knock(discover(shop))).is_ack
 
 
+@pytest.mark.slow
 async def test_what_was_acked_is_answered_though_the_server_is_killed_at_once(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

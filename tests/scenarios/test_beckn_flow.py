@@ -922,6 +922,7 @@ async def test_only_what_was_used_can_be_rated(shop: Shop) -> None:
 # --- time
 
 
+@pytest.mark.slow
 async def test_a_quote_that_runs_out_frees_its_slot_and_a_no_show_pays_its_fee(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

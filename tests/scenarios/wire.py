@@ -115,7 +115,8 @@ class Station:
     async def cut(self) -> None:
         """The power goes: no close frame."""
         assert self._socket is not None
-        self._socket.transport.abort()
+        if not self._socket.transport.is_closing():
+            self._socket.transport.abort()
         await self._gone()
 
     async def closed(self) -> int | None:

@@ -25,7 +25,7 @@ _ANSWERED_EMPTY: Final = wire.EMPTY_ANSWERS - MONEY - {"StatusNotification"}
 class Dialect16:
     """`ocppj.link.Dialect` for OCPP 1.6."""
 
-    money_actions = MONEY
+    money_actions = MONEY | {"StatusNotification"}  # those worth a repair; a status with its own words still says much
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -183,6 +183,12 @@ class Dialect16:
         """A money frame that breaks its schema is repaired, or kept and answered all the same (PEERS 2.6)."""
         mended = repair(action, payload, problems) if payload is not None else None
         request = self._schemas.fit(action, mended.payload) if mended is not None else None
+        if action == "StatusNotification":
+            if request is None or isinstance(request, list):
+                link.refuse(message_id, problems[0].fault, str(problems[0]))
+            else:
+                self.status(link, message_id, request, raw)
+            return
         if mended is not None and request is not None and not isinstance(request, list):
             store = self._exchange(link, message_id, action, raw)
             quarantine(store, problems, rules=mended.rules, state="repaired")
@@ -193,7 +199,9 @@ class Dialect16:
             return
         exchange = self._exchange(link, message_id, action, raw)
         quarantine(exchange, problems, state="waiting")
-        number = self._desk.stations.mint_session_no() if action == "StartTransaction" else None
+        number = None
+        if action == "StartTransaction":
+            number = self._desk.charging.unreadable_start(exchange.station, exchange.at_ms, exchange.unit)
         exchange.submit(dumps(safe_answer(action, transaction_id=number)))
 
     # -- the pieces

@@ -1,0 +1,821 @@
+"""What chargers really do (PEERS.md 3, SESSIONS.md 5.8): repeats, losses, wrong clocks, broken frames.
+
+The rules everywhere: a money frame is always answered, is stored once, and never costs anybody anything it did not
+measure; and whatever a charger sends, the next Heartbeat is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from running import Server, running
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from wire import (
+    Payload,
+    Station16,
+    Station201,
+    answered,
+    at,
+    charger,
+    frames,
+    session,
+    sessions,
+    token,
+    until,
+    until_session,
+)
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+# A busy machine takes seconds to start a server; nothing here is about giving a session up.
+PATIENT = {"limits": {"abandon_min_s": 120, "abandon_max_s": 120}}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
+    async with running(tmp_path_factory.mktemp("faults"), PATIENT) as running_server:
+        await token(running_server, "TAG")
+        yield running_server
+
+
+def case_types(found: Payload) -> list[str]:
+    return [case["type"] for case in found["cases"]]
+
+
+def seconds_ago(moment: str) -> float:
+    return (datetime.fromisoformat(at()) - datetime.fromisoformat(moment)).total_seconds()
+
+
+# -- starts and stops, twice and the wrong way round
+
+
+@pytest.mark.parametrize("how", ["same_id", "new_id", "restamped", "reconnected"])
+async def test_a_repeated_start_is_told_the_same_transaction(server: Server, how: str) -> None:
+    async with Station16(server, f"DUP-{how}") as cp:
+        await cp.boot()
+        said = cp.start_of("TAG", 1000)
+        first = await cp.ask("StartTransaction", said, "start-1")
+        if how == "restamped":
+            said = {**said, "timestamp": at(15)}
+        if how == "reconnected":
+            await cp.cut()
+            await cp.connect()
+        again = await cp.ask("StartTransaction", said, "start-1" if how == "same_id" else "start-2")
+        assert again == first
+        assert first["transactionId"] > 0
+        await cp.stop(first["transactionId"], 1500)
+        assert (await session(server, cp.id))["energy_wh"] == 500
+
+
+async def test_a_start_and_its_repeat_in_one_breath(server: Server) -> None:
+    async with Station16(server, "DUP-BREATH") as cp:
+        await cp.boot()
+        said = cp.start_of("TAG", 0)
+        both = await asyncio.gather(cp.ask("StartTransaction", said), cp.ask("StartTransaction", said))
+        assert both[0] == both[1]
+        assert len(await sessions(server, "DUP-BREATH")) == 1
+
+
+@pytest.mark.parametrize("version", ["1.6", "2.0.1"])
+async def test_a_killed_server_forgets_no_start_and_no_end(tmp_path: Path, version: str) -> None:
+    async with running(tmp_path, PATIENT) as server:
+        await token(server, "TAG")
+        if version == "1.6":
+            async with Station16(server, "KILLED") as cp:
+                await cp.boot()
+                start = cp.start_of("TAG", 1000)
+                first = await cp.ask("StartTransaction", start)
+                number = first["transactionId"]
+                await cp.meter(number, 1100)
+                await server.kill()
+                await server.start()
+                await cp.connect()
+                assert await cp.ask("StartTransaction", start) == first
+                stop = cp.stop_of(number, 1300)
+                assert await cp.ask("StopTransaction", stop) == {}
+                await server.kill()
+                await server.start()
+                await cp.connect()
+                assert await cp.ask("StopTransaction", stop) == {}
+                assert await cp.ask("StartTransaction", start) == first
+                other = await cp.start("TAG", 1300, when=at(1))
+                assert other["transactionId"] > number
+                over = (await sessions(server, "KILLED"))[0]
+        else:
+            async with Station201(server, "KILLED") as cs:
+                await cs.boot()
+                begun = cs.event_of("Started", "k", "Authorized", token="TAG", wh=1000)
+                first = await cs.ask("TransactionEvent", begun)
+                await server.kill()
+                await server.start()
+                await cs.connect()
+                assert await cs.ask("TransactionEvent", begun) == first
+                ended = cs.event_of("Ended", "k", "StopAuthorized", token="TAG", wh=1300)
+                last = await cs.ask("TransactionEvent", ended)
+                await server.kill()
+                await server.start()
+                await cs.connect()
+                assert await cs.ask("TransactionEvent", ended) == last
+                assert await cs.ask("TransactionEvent", begun) == first
+                over = await session(server, "KILLED")
+        assert (over["open"], over["energy_wh"], over["quality"], over["cases"]) == (False, 300, "A", [])
+
+
+async def test_a_stop_repeated_with_the_same_meter_changes_nothing(server: Server) -> None:
+    async with Station16(server, "DUP-STOP") as cp:
+        await cp.boot()
+        number = (await cp.start("TAG", 0))["transactionId"]
+        stop = cp.stop_of(number, 300, idTag="TAG")
+        first = await cp.ask("StopTransaction", stop)
+        assert await cp.ask("StopTransaction", stop) == first
+        over = await session(server, "DUP-STOP")
+        assert (over["energy_wh"], over["cases"], over["open"]) == (300, [], False)
+
+
+async def test_a_second_stop_with_another_meter_is_answered_kept_and_made_a_case(server: Server) -> None:
+    async with Station16(server, "DUP-METER") as cp:
+        await cp.boot()
+        number = (await cp.start("TAG", 0))["transactionId"]
+        await cp.meter(number, 290)
+        assert await cp.stop(number, 300) == {}
+        assert await cp.stop(number, 900, when=at(1)) == {}
+        found = await session(server, "DUP-METER")
+        assert "DUP_CONFLICT" in case_types(found)
+        assert found["open"] is False
+
+
+async def test_a_stop_without_a_start_is_answered_and_becomes_an_orphan(server: Server) -> None:
+    async with Station16(server, "ORPHAN") as cp:
+        await cp.boot()
+        assert await cp.stop(4_000_000, 900, idTag="TAG") == {"idTagInfo": {"status": "Accepted"}}
+        found = await session(server, "ORPHAN")
+        assert (found["state"], found["open"]) == ("ORPHAN", False)
+        assert case_types(found) == ["ORPHAN_STOP"]
+
+
+async def test_a_start_after_its_stop_adopts_it(server: Server) -> None:
+    async with Station16(server, "ADOPTS") as cp:
+        await cp.boot()
+        assert await cp.stop(-1, 900, idTag="TAG", when=at(-30)) == {"idTagInfo": {"status": "Accepted"}}
+        started = await cp.start("TAG", 600, when=at(-90))
+        assert started["transactionId"] > 0
+        found = await session(server, "ADOPTS")
+        assert (found["open"], found["energy_wh"], found["token"]) == (False, 300, "TAG")
+
+
+@pytest.mark.parametrize("number", [0, -1])
+async def test_a_transaction_whose_id_the_charger_does_not_know(server: Server, number: int) -> None:
+    async with Station16(server, f"TX{number}") as cp:
+        await cp.boot()
+        await cp.start("TAG", 1000)
+        await cp.meter(number, 1050)
+        assert (await session(server, cp.id))["energy_wh"] == 50
+        assert await cp.stop(number, 1100, idTag="TAG") == {"idTagInfo": {"status": "Accepted"}}
+        over = await session(server, cp.id)
+        assert (over["open"], over["energy_wh"], over["quality"]) == (False, 100, "A")
+
+
+async def test_meter_values_of_a_transaction_nobody_knows_are_answered(server: Server) -> None:
+    async with Station16(server, "NO-TX") as cp, Station16(server, "NO-TX-2") as other:
+        await cp.boot()
+        await other.boot()
+        theirs = (await other.start("TAG", 0))["transactionId"]
+        for number in (999_999, theirs, 2**31 - 1, None):
+            await cp.meter(number, 500)
+        assert (await session(server, "NO-TX-2"))["energy_wh"] == 0
+        assert await cp.is_served()
+
+
+async def test_a_start_on_an_occupied_connector_ends_what_was_there(server: Server) -> None:
+    async with Station16(server, "TWO-STARTS") as cp:
+        await cp.boot()
+        first = (await cp.start("TAG", 0))["transactionId"]
+        await cp.meter(first, 80, when=at(-10))
+        second = (await cp.start("TAG", 100, when=at(-5)))["transactionId"]
+        assert second != first
+        before, after = await sessions(server, "TWO-STARTS")
+        assert (before["open"], after["open"]) == (False, True)
+        await cp.stop(second, 160)
+        before, after = await sessions(server, "TWO-STARTS")
+        assert after["energy_wh"] == 60
+        assert 80 <= before["energy_wh"] <= 100  # the register between the two is nobody else's
+
+
+async def test_meter_values_after_the_stop_are_answered_and_cost_nothing(server: Server) -> None:
+    async with Station16(server, "AFTER-STOP") as cp:
+        await cp.boot()
+        number = (await cp.start("TAG", 0))["transactionId"]
+        await cp.stop(number, 300)
+        await cp.meter(number, 150, when=at(-10))
+        await cp.meter(number, 300)
+        assert (await session(server, "AFTER-STOP"))["energy_wh"] == 300
+
+
+async def test_a_stop_whose_socket_closes_behind_it_is_taken(server: Server) -> None:
+    async with Station16(server, "CLOSING") as cp:
+        await cp.boot()
+        number = (await cp.start("TAG", 0))["transactionId"]
+        await cp.send(json.dumps([2, "last", "StopTransaction", cp.stop_of(number, 200, reason="HardReset")]))
+        await cp.close()
+        await cp.connect()
+        await cp.boot()
+        over = await until_session(server, "CLOSING", open=False)
+        assert (over["energy_wh"], over["stop_reason"]) == (200, "HardReset")
+        assert (await charger(server, "CLOSING"))["online"] is True
+
+
+async def test_a_late_stop_of_an_old_transaction_does_not_end_the_running_one(tmp_path: Path) -> None:
+    async with running(tmp_path, PATIENT) as server:
+        await token(server, "TAG")
+        async with Station16(server, "OLD-STOP") as cp:
+            await cp.boot()
+            old = (await cp.start("TAG", 0))["transactionId"]
+            await cp.stop(old, 100, when=at(-10))
+            fresh = (await cp.start("TAG", 100, when=at(-5)))["transactionId"]
+            await server.kill()
+            await server.start()  # what has ended is not in memory any more
+            await cp.connect()
+            assert await cp.stop(old, 300) == {}
+            found = {one["transaction_ids"][0]: one for one in await sessions(server, "OLD-STOP")}
+            assert found[str(fresh)]["open"] is True
+            assert "DUP_CONFLICT" in case_types(found[str(old)])
+
+
+# -- meters
+
+
+async def test_a_register_that_falls_back_never_makes_energy_negative(server: Server) -> None:
+    async with Station16(server, "ROLLBACK") as cp:
+        await cp.boot()
+        number = (await cp.start("TAG", 1000))["transactionId"]
+        for back, wh in ((15, 1100), (12, 1200), (9, 10), (6, 60)):
+            await cp.meter(number, wh, when=at(-back))
+        await cp.stop(number, 110)
+        over = await session(server, "ROLLBACK")
+        assert over["energy_wh"] == 200 + 100
+        assert "REG_RESET" in case_types(over)
+
+
+async def test_a_stop_below_its_start_is_a_case_and_no_energy(server: Server) -> None:
+    async with Station16(server, "NEGATIVE") as cp:
+        await cp.boot()
+        number = (await cp.start("TAG", 1000))["transactionId"]
+        assert await cp.stop(number, 400) == {}
+        over = await session(server, "NEGATIVE")
+        assert over["energy_wh"] == 0
+        assert case_types(over)
+
+
+async def test_a_single_zero_between_two_readings_is_no_reset(server: Server) -> None:
+    async with Station16(server, "DROPOUT") as cp:
+        await cp.boot()
+        number = (await cp.start("TAG", 1000))["transactionId"]
+        for back, wh in ((15, 1100), (12, 0), (9, 1150)):
+            await cp.meter(number, wh, when=at(-back))
+        await cp.stop(number, 1200)
+        over = await session(server, "DROPOUT")
+        assert (over["energy_wh"], over["quality"]) == (200, "A")
+
+
+async def test_registers_in_kilowatt_hours_are_taken_at_their_word(server: Server) -> None:
+    async with Station16(server, "KWH") as cp:
+        await cp.boot()
+        number = (await cp.start("TAG", 1000))["transactionId"]
+        sample = {"value": "1.250", "measurand": "Energy.Active.Import.Register", "unit": "kWh"}
+        values = [{"timestamp": at(), "sampledValue": [sample]}]
+        said = {"connectorId": 1, "transactionId": number, "meterValue": values}
+        assert await cp.ask("MeterValues", said) == {}
+        assert (await session(server, "KWH"))["energy_wh"] == 250
+
+
+async def test_readings_in_any_order_give_the_same_energy(server: Server) -> None:
+    async with Station16(server, "ORDER") as cp:
+        await cp.boot()
+        number = (await cp.start("TAG", 0))["transactionId"]
+        for back, wh in ((5, 150), (15, 50), (10, 100)):
+            await cp.meter(number, wh, when=at(-back))
+        assert (await session(server, "ORDER"))["energy_wh"] == 150
+        await cp.stop(number, 200)
+        assert (await session(server, "ORDER"))["energy_wh"] == 200
+
+
+async def test_more_energy_than_the_socket_can_give_waits_for_a_person(server: Server) -> None:
+    async with Station16(server, "IMPLAUSIBLE") as cp:
+        await cp.boot()
+        number = (await cp.start("TAG", 0))["transactionId"]
+        assert await cp.stop(number, 40_000_000) == {}
+        over = await session(server, "IMPLAUSIBLE")
+        assert over["state"] == "ENDED_PENDING_DATA"
+        assert "IMPLAUSIBLE" in case_types(over)
+
+
+async def test_transaction_data_of_a_stop_is_merged(server: Server) -> None:
+    async with Station16(server, "TXDATA") as cp:
+        await cp.boot()
+        number = (await cp.start("TAG", 0))["transactionId"]
+        shared = at(-10)
+        await cp.meter(number, 40, when=shared)
+        data = [
+            {"timestamp": moment, "sampledValue": [{"value": str(wh), "context": context}]}
+            for moment, wh, context in (
+                (shared, 40, "Sample.Periodic"),
+                (at(-5), 60, "Sample.Periodic"),
+                (at(), 90, "Transaction.End"),
+            )
+        ]
+        assert await cp.stop(number, 90, transactionData=data) == {}
+        over = await session(server, "TXDATA")
+        assert over["energy_wh"] == 90
+        samples = (await server.api("GET", f"/api/v1/sessions/{over['id']}/samples"))["items"]
+        assert [one["register_wh"] for one in samples] == [40, 60, 90]
+
+
+# -- clocks
+
+
+async def test_a_clock_of_1970_costs_no_energy_and_makes_no_second_session(server: Server) -> None:
+    async with Station16(server, "Y1970") as cp:
+        await cp.boot()
+        first = await cp.start("TAG", 100, when="1970-01-01T00:00:10Z")
+        assert first["idTagInfo"]["status"] == "Accepted"
+        assert await cp.start("TAG", 100, when="1970-01-01T00:00:40Z") == first
+        await cp.meter(first["transactionId"], 150, when="1970-01-01T00:01:00Z")
+        await cp.stop(first["transactionId"], 200, when="1970-01-01T00:02:00Z")
+        over = await session(server, "Y1970")
+        assert (over["energy_wh"], over["open"]) == (100, False)
+        assert seconds_ago(over["started_at"]) < 10
+        assert seconds_ago(over["ended_at"]) < 10
+
+
+async def test_a_clock_hours_ahead_is_not_believed(server: Server) -> None:
+    async with Station16(server, "IST") as cp:
+        await cp.boot()
+        ist = 5.5 * 3600
+        number = (await cp.start("TAG", 0, when=at(ist - 20)))["transactionId"]
+        await cp.meter(number, 50, when=at(ist))
+        await cp.stop(number, 100, when=at(ist))
+        over = await session(server, "IST")
+        assert (over["energy_wh"], over["open"]) == (100, False)
+        assert abs(seconds_ago(over["started_at"])) < 30
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["{}+00:00", "{}Z", "{}", "{}.1234567Z"],
+    ids=["offset", "no_fraction", "no_zone", "seven_digits"],
+)
+async def test_times_are_read_as_they_are_written(server: Server, written: str) -> None:
+    async with Station16(server, f"TIME-{abs(hash(written))}") as cp:
+        await cp.boot()
+        moment = at(-20)[:19]
+        number = (await cp.start("TAG", 0, when=written.format(moment)))["transactionId"]
+        assert number > 0
+        assert (await session(server, cp.id))["started_at"][:19] == moment
+
+
+async def test_a_tag_that_was_blocked_later_was_good_when_it_started_offline(server: Server) -> None:
+    await token(server, "LATER")
+    async with Station16(server, "LATER") as cp:
+        await cp.boot()
+        await token(server, "LATER", "Blocked")
+        assert (await cp.authorize("LATER"))["status"] == "Blocked"
+        begun = await cp.start("LATER", 0, when=at(-600))
+        assert (await session(server, "LATER"))["state"] == "ACTIVE"  # billed to whoever held it then
+        await cp.stop(begun["transactionId"], 500, when=at(-60))
+        over = await session(server, "LATER")
+        assert (over["energy_wh"], over["open"]) == (500, False)
+        fresh = await cp.start("LATER", 500, when=at())
+        assert fresh["idTagInfo"]["status"] == "Blocked"
+        assert [one["state"] for one in await sessions(server, "LATER")][1] == "STOPPING"
+
+
+# -- frames that are none
+
+NEITHER_FISH_NOR_FOWL = [
+    "", " ", "hello", "{}", "[]", "[2]", "null", "0", '"x"', "[[", '[2,"a"', '[2,"a","Heartbeat"]',
+    '[2,"a","Heartbeat",{},{}]', '[2,"a","Heartbeat",[]]', '[2,"a","Heartbeat","x"]', '[2,"a",7,{}]',
+    '[2,null,"Heartbeat",{}]', '[2,{},"Heartbeat",{}]', '[7,"a","Heartbeat",{}]', '["2","a","Heartbeat",{}]',
+    '[3,"unasked",{}]', '[3,"unasked"]', '[3,"unasked",[]]', '[4,"unasked"]', '[4,"unasked","X","",{}]',
+    '[4,"unasked",null,null,null]', '[2,"a","Heartbeat",{}][2,"b","Heartbeat",{}]', '[2,"a","Heartbeat",{"x":}]',
+    '[2,"a","NoSuchAction",{}]', '[2,"a","Reset",{"type":"Soft"}]', '[2,"a","BootNotification",{}]',
+    '[2,"a","BootNotification",null]', '[2,"a","StatusNotification",{"connectorId":"one"}]',
+    "[" * 5000 + "]" * 5000, '[2,"a","DataTransfer",' + '{"x":' * 200 + "1" + "}" * 200 + "]",
+    '[2,"' + "i" * 5000 + '","Heartbeat",{}]', '[2,"a","Heartbeat",{"x":1e999}]', '[2,"a","Heartbeat",{"x":NaN}]',
+    '[2,"\\ud800","Heartbeat",{}]', '[2,"a\\u0000b","Heartbeat",{}]',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("version", ["ocpp1.6", "ocpp2.0.1"])
+async def test_after_any_malformed_frame_the_heartbeat_is_still_answered(server: Server, version: str) -> None:
+    async with Station16(server, f"BROKEN-{version}", version) as cp:
+        for frame in NEITHER_FISH_NOR_FOWL:
+            await cp.send(frame)
+            assert await cp.is_served(), frame[:60]
+        assert (await charger(server, cp.id))["online"] is True
+
+
+@pytest.mark.parametrize("binary", [b"\xff\xfe\x00", b'[2,"a","Heartbeat",{}]'])
+async def test_a_binary_frame_harms_nobody(server: Server, binary: bytes) -> None:
+    async with Station16(server, "BINARY") as cp:
+        await cp.send(binary)
+        try:
+            assert await cp.is_served()
+        except (ConnectionClosed, TimeoutError):
+            await cp.cut()
+            await cp.connect()
+            assert await cp.is_served()
+
+
+@pytest.mark.parametrize(
+    ("version", "frame", "code"),
+    [
+        ("ocpp1.6", '[2,"q","NoSuchAction",{}]', "NotImplemented"),
+        ("ocpp1.6", '[2,"q","Reset",{"type":"Soft"}]', "NotSupported"),
+        ("ocpp1.6", '[2,"q","Authorize",{}]', "OccurenceConstraintViolation"),
+        ("ocpp1.6", '[2,"q","Authorize",{"idTag":7}]', "TypeConstraintViolation"),
+        ("ocpp2.0.1", '[2,"q","NoSuchAction",{}]', "NotImplemented"),
+        ("ocpp2.0.1", '[2,"q","Authorize",{}]', "OccurrenceConstraintViolation"),
+        ("ocpp2.0.1", '[9,"q","Authorize",{}]', "MessageTypeNotSupported"),
+        ("ocpp2.0.1", '[2,"q","Authorize"]', "RpcFrameworkError"),
+    ],
+)
+async def test_the_error_code_is_the_versions_own(server: Server, version: str, frame: str, code: str) -> None:
+    async with Station16(server, f"CODES-{version}", version) as cp:
+        answer = cp.expect("q")
+        await cp.send(frame)
+        async with asyncio.timeout(5):
+            found = await answer
+        assert (found[0], found[1], found[2]) == (4, "q", code)
+        assert isinstance(found[3], str)
+        assert isinstance(found[4], dict)
+
+
+async def test_a_frame_whose_id_cannot_be_read_is_answered_with_minus_one_in_2_0_1(server: Server) -> None:
+    async with Station201(server, "MINUS-ONE") as cs:
+        await cs.send('[2,{},"Heartbeat",{}]')
+        found = await cs.until_heard(lambda frame: frame[1] == "-1")
+        assert (found[0], found[2]) == (4, "RpcFrameworkError")
+
+
+async def test_an_unknown_message_type_is_ignored_in_1_6(server: Server) -> None:
+    async with Station16(server, "TYPE-16") as cp:
+        await cp.send('[9,"q","Heartbeat",{}]')
+        assert await cp.is_served()
+        assert cp.heard == []
+
+
+async def test_a_message_id_that_is_a_number_comes_back_as_a_number(server: Server) -> None:
+    async with Station16(server, "NUMBER-ID") as cp:
+        answer = cp.expect("17")
+        await cp.send('[2,17,"Heartbeat",{}]')
+        assert (await answer)[1] == 17
+
+
+async def test_white_space_and_null_payloads_are_understood(server: Server) -> None:
+    async with Station16(server, "SPACES") as cp:
+        for number, frame in enumerate((' [ 2 , "s0" , "Heartbeat" , { } ] ', '\n[2,"s1","Heartbeat",null]\n')):
+            answer = cp.expect(f"s{number}")
+            await cp.send(frame)
+            assert (await answer)[0] == 3
+
+
+async def test_several_calls_at_once_are_all_answered(server: Server) -> None:
+    async with Station16(server, "AT-ONCE") as cp:
+        await cp.boot()
+        number = (await cp.start("TAG", 0))["transactionId"]
+        calls = [cp.meter(number, wh, when=at(-20 + wh / 10)) for wh in range(10, 200, 10)]
+        await asyncio.gather(*calls, cp.status("Charging"), cp.authorize("TAG"), cp.ask("Heartbeat", {}))
+        assert (await session(server, "AT-ONCE"))["energy_wh"] == 190
+
+
+async def test_a_message_id_used_again_after_a_boot_is_a_new_message(server: Server) -> None:
+    async with Station16(server, "ID-AGAIN") as cp:
+        await cp.ask("BootNotification", {"chargePointVendor": "V", "chargePointModel": "M"}, "1")
+        first = await cp.ask("StartTransaction", cp.start_of("TAG", 0), "2")
+        await cp.stop(first["transactionId"], 100)
+        second = await cp.ask("StartTransaction", cp.start_of("TAG", 100, when=at()), "2")
+        assert second["transactionId"] != first["transactionId"]
+
+
+async def test_a_frame_of_two_megabytes_is_taken_and_one_of_nine_only_costs_the_link(server: Server) -> None:
+    async with Station16(server, "LARGE") as cp:
+        await cp.boot()
+        key = {"key": "K", "readonly": True, "value": "v" * 480}
+        cp.table["GetConfiguration"] = {"configurationKey": [key] * 3500}
+        assert len((await answered(server, "LARGE", "GetConfiguration", {}))["configurationKey"]) == 3500
+        with pytest.raises((ConnectionClosed, TimeoutError)):
+            await cp.ask("DataTransfer", {"vendorId": "v", "data": "x" * (9 << 20)})
+        await cp.cut()
+        await cp.connect()
+        assert await cp.is_served()
+
+
+# -- payloads that do not fit
+
+
+async def notes(server: Server, charger_id: str, action: str) -> list[str]:
+    return [frame["note"] for frame in await frames(server, charger_id, action) if frame["note"]]
+
+
+async def test_money_frames_that_break_their_schema_are_repaired_and_counted_right(server: Server) -> None:
+    async with Station16(server, "REPAIR") as cp:
+        await cp.boot()
+        said: dict[str, Any] = {
+            "connectorId": "1", "idTag": "TAG", "meterStart": "1000.4", "timestamp": at(-20), "reservationId": None,
+            "vendorNonsense": {"a": 1},
+        }  # fmt: skip
+        started = await cp.ask("StartTransaction", said)
+        assert started["idTagInfo"]["status"] == "Accepted"
+        number = started["transactionId"]
+        values = {"timestamp": at(-10), "sampledValue": {"value": 1100, "unit": "wh", "measurand": ""}}
+        broken = {"connectorId": 1, "transactionId": str(number), "meterValue": values}
+        assert await cp.ask("MeterValues", broken) == {}
+        values = {"timestamp": at(-5), "sampledValue": {"value": 1150, "unit": "wh"}}
+        broken = {"connectorId": 1, "transactionId": str(number), "meterValue": values}
+        assert await cp.ask("MeterValues", broken) == {}
+        assert (await session(server, "REPAIR"))["energy_wh"] == 150
+        stop = {"transactionId": f"{number}", "meterStop": 1200.0, "timestamp": at(), "reason": "StoppedByEV"}
+        assert await cp.ask("StopTransaction", stop) == {}
+        over = await session(server, "REPAIR")
+        assert (over["open"], over["energy_wh"], over["end_cause"]) == (False, 200, "EVDisconnected")
+        for action in ("StartTransaction", "MeterValues", "StopTransaction"):
+            assert any(note.startswith("repaired:") for note in await notes(server, "REPAIR", action)), action
+
+
+async def test_a_transaction_event_that_breaks_its_schema_is_repaired(server: Server) -> None:
+    async with Station201(server, "REPAIR-201") as cs:
+        await cs.boot()
+        event = cs.event_of("Started", "r", "Authorized", token="TAG", wh=1000)
+        event["seqNo"] = "0"
+        event["evse"] = [{"id": "1", "connectorId": 1}]
+        event["meterValue"] = event["meterValue"][0]
+        assert (await cs.ask("TransactionEvent", event))["idTokenInfo"]["status"] == "Accepted"
+        ended = cs.event_of("Ended", "r", "StopAuthorized", wh=1200)
+        ended["transactionInfo"]["stoppedReason"] = "WhoKnows"
+        ended["meterValue"][0]["sampledValue"][0]["value"] = "1200"
+        assert await cs.ask("TransactionEvent", ended) == {}
+        over = await session(server, "REPAIR-201")
+        assert (over["open"], over["energy_wh"]) == (False, 200)
+        assert any(note.startswith("repaired:") for note in await notes(server, "REPAIR-201", "TransactionEvent"))
+
+
+@pytest.mark.parametrize(
+    ("action", "payload"),
+    [
+        ("StartTransaction", {"garbage": True}),
+        ("StartTransaction", []),
+        ("StopTransaction", "nonsense"),
+        ("MeterValues", {"connectorId": 1, "meterValue": "much"}),
+        ("MeterValues", 7),
+    ],
+)
+async def test_what_cannot_be_repaired_is_kept_and_answered(server: Server, action: str, payload: Any) -> None:
+    async with Station16(server, f"QUARANTINE-{action}-{type(payload).__name__}") as cp:
+        await cp.boot()
+        answer = await cp.ask(action, payload)
+        if action == "StartTransaction":
+            assert answer["transactionId"] > 0
+            assert answer["idTagInfo"]["status"] == "Invalid"
+        else:
+            assert answer == {}
+        assert await notes(server, cp.id, action) == ["quarantined"]
+        (call, _) = await frames(server, cp.id, action)
+        assert call["frame"][3] == payload
+        cases = (await server.api("GET", "/api/v1/cases?type=QUARANTINE&limit=100"))["items"]
+        assert [case["type"] for case in cases if case["charger_id"] == cp.id] == ["QUARANTINE"]
+
+
+async def test_a_quarantined_start_has_a_transaction_of_its_own_for_ever(tmp_path: Path) -> None:
+    async with running(tmp_path, PATIENT) as server:
+        await token(server, "TAG")
+        async with Station16(server, "Q-START") as cp:
+            await cp.boot()
+            kept_aside = (await cp.ask("StartTransaction", {"garbage": True}))["transactionId"]
+            await server.kill()
+            await server.start()
+            await cp.connect()
+            good = (await cp.start("TAG", 0))["transactionId"]
+            assert good != kept_aside
+            assert await cp.stop(kept_aside, 5000) == {}
+            found = {one["transaction_ids"][0]: one for one in await sessions(server, "Q-START")}
+            assert found[str(good)]["open"] is True  # it was not this one's stop
+            orphan = found[str(kept_aside)]
+            assert (orphan["state"], orphan["meter_stop_wh"]) == ("ORPHAN", 5000)
+
+
+async def test_a_status_with_words_of_its_own_is_taken(server: Server) -> None:
+    async with Station16(server, "STATUS") as cp:
+        await cp.boot()
+        said: dict[str, Any] = {"connectorId": 1, "status": "Faulted", "errorCode": "MyOwnError"}
+        assert await cp.ask("StatusNotification", said) == {}
+        said = {"connectorId": 2, "status": "Available", "errorCode": "NoError", "info": "", "vendorId": ""}
+        assert await cp.ask("StatusNotification", said) == {}
+        found = {one["connector_id"]: one for one in (await charger(server, "STATUS"))["connectors"]}
+        assert (found[1]["status"], found[2]["status"]) == ("Faulted", "Available")
+        assert "MyOwnError" in (found[1]["error_code"], found[1]["vendor_error_code"])
+
+
+# -- who may speak
+
+
+@pytest.mark.parametrize("registration", ["Pending", "Rejected"])
+async def test_before_it_is_accepted_a_charger_may_only_boot_and_money_is_kept(
+    server: Server, registration: str
+) -> None:
+    charger_id = f"GATE-{registration}"
+    await server.api("POST", "/api/v1/chargers", {"id": charger_id, "registration": registration})
+    async with Station16(server, charger_id) as cp:
+        answer = await cp.boot()
+        assert (answer["status"], answer["interval"] > 0) == (registration, True)
+        start = cp.start_of("TAG", 0)
+        assert await cp.refused("Heartbeat", {}) == "SecurityError"
+        assert await cp.refused("Authorize", {"idTag": "TAG"}) == "SecurityError"
+        assert await cp.refused("StartTransaction", start) == "SecurityError"
+        kept = await session(server, charger_id)
+        assert kept["token"] == "TAG"
+        logged = await frames(server, charger_id, "StartTransaction")
+        assert [frame["type"] for frame in logged] == ["call", "error"]
+        assert logged[-1]["frame"][2] == "SecurityError"
+        await server.api("PATCH", f"/api/v1/chargers/{charger_id}", {"registration": "Accepted"})
+        assert (await cp.boot())["status"] == "Accepted"
+        again = await cp.ask("StartTransaction", start)
+        assert kept["transaction_ids"] == [str(again["transactionId"])]
+        assert len(await sessions(server, charger_id)) == 1
+
+
+async def test_before_it_is_accepted_a_2_0_1_station_may_only_boot(server: Server) -> None:
+    await server.api("POST", "/api/v1/chargers", {"id": "GATE-201", "registration": "Pending"})
+    async with Station201(server, "GATE-201") as cs:
+        assert (await cs.boot())["status"] == "Pending"
+        event = cs.event_of("Started", "g", "Authorized", token="TAG", wh=0)
+        assert await cs.refused("TransactionEvent", event) == "SecurityError"
+        assert (await session(server, "GATE-201"))["transaction_ids"] == ["g"]
+
+
+async def test_a_charger_nobody_knows_is_turned_away_with_404(tmp_path: Path) -> None:
+    async with running(tmp_path, {"ocpp": {"accept_unknown": "never"}}) as server:
+        cp = Station16(server, "STRANGER")
+        with pytest.raises(InvalidStatus) as refused:
+            await cp.connect()
+        assert refused.value.response.status_code == 404
+        await server.api("GET", "/api/v1/chargers/STRANGER", expect=404)
+        await server.api("POST", "/api/v1/chargers", {"id": "STRANGER"})
+        async with cp:
+            assert (await cp.boot())["status"] == "Accepted"
+            await server.api("DELETE", "/api/v1/chargers/STRANGER")
+            await cp.closed()
+        with pytest.raises(InvalidStatus):
+            await cp.connect()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["//{}", "/some/more/{}", "/{}/", "/{}?x=1", "/{lower}"],
+    ids=["doubled", "deep", "trailing", "query", "case"],
+)
+async def test_an_identity_is_found_however_the_path_is_written(server: Server, path: str) -> None:
+    await server.api("POST", "/api/v1/chargers", {"id": "PATH-1"})
+    try:
+        async with Station16(server, "PATH-1", path=path.format("PATH-1", lower="path-1")) as cp:
+            await cp.boot()
+            assert (await charger(server, "PATH-1"))["online"] is True
+    finally:
+        await server.api("DELETE", "/api/v1/chargers/PATH-1")
+
+
+# -- links
+
+
+async def test_the_newest_socket_wins_and_the_old_one_takes_nothing_with_it(server: Server) -> None:
+    old = Station16(server, "NEWEST")
+    await old.connect()
+    await old.boot()
+    number = (await old.start("TAG", 0))["transactionId"]
+    async with Station16(server, "NEWEST") as new:
+        assert await old.closed() == 4001
+        assert await new.is_served()
+        await new.meter(number, 60)
+        found = await charger(server, "NEWEST")
+        assert found["online"] is True
+        await asyncio.sleep(0.3)  # the old socket's end must not be taken for the new one's
+        assert (await charger(server, "NEWEST"))["online"] is True
+        assert (await session(server, "NEWEST"))["state"] == "ACTIVE"
+        new.table["ClearCache"] = {"status": "Accepted"}
+        assert await answered(server, "NEWEST", "ClearCache", {}) == {"status": "Accepted"}
+    await old.close()
+    assert (await charger(server, "NEWEST"))["online"] is False
+
+
+async def test_the_charger_on_a_new_socket_is_found_under_any_spelling(server: Server) -> None:
+    async with Station16(server, "Spelling") as old, Station16(server, "SPELLING") as new:
+        assert await new.is_served()
+        assert await old.closed() == 4001
+        assert (await charger(server, "Spelling"))["online"] is True
+    assert (await charger(server, "Spelling"))["online"] is False
+
+
+async def test_a_charger_that_falls_silent_is_offline_after_its_time(server: Server) -> None:
+    async with Station16(server, "SILENT") as cp:
+        await cp.boot()
+        await cp.start("TAG", 0)
+        assert cp._socket is not None
+        cp._socket.transport.pause_reading()  # no pong from now on
+        await until_session(server, "SILENT", state="SUSPENDED_OFFLINE")
+        assert (await charger(server, "SILENT"))["online"] is False
+        await cp.cut()
+        await cp.connect()
+        assert await cp.is_served()
+        await until_session(server, "SILENT", state="ACTIVE")
+
+
+@pytest.mark.parametrize("boots", [True, False], ids=["boot_every_reconnect", "no_boot_on_reconnect"])
+async def test_a_dropped_link_is_no_power_cut(server: Server, boots: bool) -> None:
+    async with Station16(server, f"DROP-{boots}") as cp:
+        await cp.boot()
+        number = (await cp.start("TAG", 0))["transactionId"]
+        await cp.status("Charging")
+        for wh in (50, 100):
+            await cp.cut()
+            await until_session(server, cp.id, state="SUSPENDED_OFFLINE")
+            await cp.connect()
+            if boots:
+                await cp.boot()
+            await cp.status("Charging")
+            await cp.meter(number, wh)
+            assert (await session(server, cp.id))["state"] == "ACTIVE"
+        await cp.stop(number, 150)
+        over = await session(server, cp.id)
+        assert (over["open"], over["energy_wh"], over["cases"]) == (False, 150, [])
+
+
+async def test_a_power_cut_without_a_stop_ends_with_what_is_proven(server: Server) -> None:
+    async with Station16(server, "CUT") as cp:
+        await cp.boot()
+        number = (await cp.start("TAG", 1000))["transactionId"]
+        await cp.status("Charging")
+        await cp.meter(number, 1150)
+        await cp.cut()
+        await until_session(server, "CUT", state="SUSPENDED_OFFLINE")
+        await cp.connect()
+        await cp.boot()
+        await cp.status("Available")
+
+        async def ended() -> bool:
+            return (await session(server, "CUT"))["state"] in {"ENDED", "SETTLED"}
+
+        await until(ended)
+        over = await session(server, "CUT")
+        assert (over["energy_wh"], over["end_cause"]) == (150, "PowerLoss")
+        assert over["quality"] in {"B", "C"}
+
+
+async def test_a_replaced_unit_ends_the_old_units_session(server: Server) -> None:
+    async with Station16(server, "SWAP") as cp:
+        await cp.boot(chargePointSerialNumber="OLD")
+        number = (await cp.start("TAG", 1000))["transactionId"]
+        await cp.meter(number, 1100)
+        await cp.cut()
+        await cp.connect()
+        await cp.boot(chargePointSerialNumber="NEW")
+        found = await session(server, "SWAP")
+        assert "SWAP" in case_types(found)
+        fresh = await cp.start("TAG", 5, when=at(2))
+        assert fresh["transactionId"] != number
+        assert (await sessions(server, "SWAP"))[0]["energy_wh"] == 100
+
+
+async def test_a_reset_with_two_boots_is_one_charger(server: Server) -> None:
+    async with Station16(server, "TWO-BOOTS") as cp:
+        await cp.boot()
+        assert (await cp.boot())["status"] == "Accepted"
+        await cp.close()
+        await cp.connect()
+        assert (await cp.boot())["status"] == "Accepted"
+        assert (await cp.boot())["status"] == "Accepted"
+        found = (await server.api("GET", "/api/v1/chargers?limit=200"))["items"]
+        assert [one["id"] for one in found if one["id"] == "TWO-BOOTS"] == ["TWO-BOOTS"]
+
+
+async def test_a_running_session_survives_the_end_of_the_server(tmp_path: Path) -> None:
+    async with running(tmp_path, PATIENT) as server:
+        await token(server, "TAG")
+        async with Station16(server, "SURVIVES") as cp:
+            await cp.boot()
+            number = (await cp.start("TAG", 0))["transactionId"]
+            await cp.meter(number, 50)
+            assert await server.stop() == 0
+            assert await cp.closed() == 1001
+            await server.start()
+            assert (await session(server, "SURVIVES"))["open"] is True
+            await cp.connect()  # and no boot
+            await cp.meter(number, 100)
+            await cp.stop(number, 150)
+            over = await session(server, "SURVIVES")
+            assert (over["open"], over["energy_wh"], over["quality"]) == (False, 150, "A")
