@@ -9,10 +9,13 @@ message, because the published start and stop share one (BECKN 1.6).
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
@@ -43,6 +46,24 @@ ACTIONS = frozenset(
 )
 
 
+def _check_callback_host(bap_uri: str, home: str | None) -> None:
+    """A signed message must not make us call into our own network: a private host only where the registry lists it.
+
+    Raises Refusal. `home` is the sender's URL in the registry; where it lists none there is nothing to compare.
+    """
+    host, listed = urlsplit(bap_uri).hostname or "", urlsplit(home).hostname if home else None
+    if listed is None or host == listed:
+        return
+    try:
+        is_private = not ipaddress.ip_address(host).is_global
+    except ValueError:
+        is_private = host == "localhost" or host.endswith((".localhost", ".local", ".internal")) or "." not in host
+    if is_private:
+        raise Refusal(
+            Why.INVALID_REQUEST, f"context.bapUri names {host}, a private host, but the registry lists you at {listed}"
+        )
+
+
 class Receiver:
     """The receiver of one subscriber. `check(context, body)` decodes the message and gives the order id it names, if
     any; Refusal if it cannot be decoded."""
@@ -62,8 +83,10 @@ class Receiver:
         requests_per_min: int,
         discover_per_min: int,
         reject_stale: bool,
+        private_callbacks: bool,
         legacy_ack: bool | None,
         count: Callable[[str, str], None],
+        took: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._bell = bell
@@ -76,8 +99,10 @@ class Receiver:
         self._body_limit = body_limit
         self._limits = {"discover": RateLimit(discover_per_min), "": RateLimit(requests_per_min)}
         self._reject_stale = reject_stale
+        self._private_callbacks = private_callbacks
         self._legacy_ack = legacy_ack
         self._count = count
+        self._took = took
 
     def routes(self) -> list[web.RouteDef]:
         """Both the path with the action and the bare one; `discover` also as GET with a body (BECKN 1.1)."""
@@ -89,7 +114,8 @@ class Receiver:
         ]
 
     async def receive(self, request: web.Request) -> web.Response:
-        """One message in, one acknowledgement out; never a stack trace."""
+        """One message in, one acknowledgement out; never a stack trace. `took` hears the seconds."""
+        started_s = time.perf_counter()
         try:
             return await self._receive(request)
         except StoreDown:
@@ -98,6 +124,8 @@ class Receiver:
         except Exception:
             log.exception("beckn.receive_failed", path=request.path)
             return self._nack(500, None, BecknError(INTERNAL, "this is our fault; send the message again"))
+        finally:
+            self._took(time.perf_counter() - started_s)
 
     async def _receive(self, request: web.Request) -> web.Response:
         now_ms = self._clock.now_ms()
@@ -108,9 +136,10 @@ class Receiver:
             error = BecknError(INVALID_REQUEST, f"the body is larger than {self._body_limit // 1024} KiB")
             return self._nack(413, None, error)
         signer: signing.Signer | None = None
+        home: str | None = None
         if self._registry is not None:
             try:
-                signer = await self._verify(request.headers.get("Authorization"), raw, now_ms)
+                signer, home = await self._verify(request.headers.get("Authorization"), raw, now_ms)
             except signing.SignatureProblem as problem:
                 self._count("unknown", "unsigned")
                 return self._unauthorized(_loads(raw), problem)
@@ -128,6 +157,8 @@ class Receiver:
             context = envelope.parse_context(parsed)
             action = context.action
             self._admit(context, request.match_info.get("action"), signer, now_ms)
+            if not self._private_callbacks:
+                _check_callback_host(context.bap_uri, home)
             order_id = self._check(context, parsed)
         except signing.SignatureProblem as problem:
             self._count(action, "unsigned")
@@ -145,7 +176,8 @@ class Receiver:
         self._bell.ring("inbox")
         return self._ack(context, parsed, now_ms)
 
-    async def _verify(self, header: str | None, raw: bytes, now_ms: int) -> signing.Signer:
+    async def _verify(self, header: str | None, raw: bytes, now_ms: int) -> tuple[signing.Signer, str | None]:
+        """Who signed, and the URL under which the registry lists them."""
         assert self._registry is not None
         authorization = signing.parse_authorization(header)
         subscriber = await self._registry.lookup(authorization.subscriber_id, authorization.key_id, now_ms)
@@ -154,7 +186,7 @@ class Receiver:
                 signing.ProblemKind.UNKNOWN_SIGNER,
                 f"{authorization.subscriber_id}|{authorization.key_id} is not in the registry",
             )
-        return signing.verify(
+        signer = signing.verify(
             authorization,
             raw,
             subscriber.signing_public_key,
@@ -162,6 +194,7 @@ class Receiver:
             created_skew_s=self._clock_ahead_s,
             expires_skew_s=self._clock_behind_s,
         )
+        return signer, subscriber.url
 
     def _admit(self, context: Context, path_action: str | None, signer: signing.Signer | None, now_ms: int) -> None:
         if context.dialect is not Dialect.V2:

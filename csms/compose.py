@@ -359,8 +359,10 @@ class System:
             requests_per_min=beckn.requests_per_min,
             discover_per_min=beckn.discover_per_min,
             reject_stale=beckn.reject_stale,
+            private_callbacks=beckn.callback_hosts_private,
             legacy_ack={"auto": beckn.mode == "onix" or None, "legacy": True, "v2": False}[beckn.ack_shape] or None,
             count=lambda action, outcome: self.metrics_of.beckn_requests.labels(action, outcome).inc(),
+            took=self.metrics_of.ack_seconds.observe,
         )
 
         def authorize(body: bytes, now_ms: int) -> str | None:
@@ -509,8 +511,10 @@ class System:
     def readiness(self) -> dict[str, tuple[bool, str]]:
         """What must work for this node to be useful."""
         waiting = self.store.waiting()
+        is_behind = waiting >= self.config.limits.writer_queue
+        failing = self.store.failing
         checks = {
-            "store": (waiting < self.config.limits.writer_queue, f"{waiting} writes waiting"),
+            "store": (failing is None and not is_behind, failing or f"{waiting} writes waiting"),
             "ocpp": (True, f"{len(self.ocpp.links)} chargers connected"),
         }
         for name, health in self.followers.health.items():

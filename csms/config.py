@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 ENV_PREFIX = "CSMS_"
@@ -28,6 +28,17 @@ class _Section(BaseModel):
 
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def _not_built(instead: str) -> BeforeValidator:
+    """A promised key that this version does nothing with: refused when set, because silence would be believed."""
+
+    def refuse(value: Any) -> Any:
+        if value:
+            raise ValueError(f"not in this version; {instead}")
+        return value
+
+    return BeforeValidator(refuse)
 
 
 class OcppConfig(_Section):
@@ -53,8 +64,8 @@ class TlsConfig(_Section):
     """The charger listener over TLS (security profiles 2 and 3). Off until a certificate is configured."""
 
     port: Port = 9443
-    certificate: Path | None = None
-    key: Path | None = None
+    certificate: Annotated[Path | None, _not_built("end TLS in a proxy before ocpp.port, or leave it out")] = None
+    key: Annotated[Path | None, _not_built("end TLS in a proxy before ocpp.port, or leave it out")] = None
 
 
 class ApiConfig(_Section):
@@ -99,7 +110,9 @@ class BecknConfig(_Section):
     circle_km: float = 50
     max_items: int = 200
     start_timeout_s: float = Field(60, gt=0)
-    callback_hosts_private: bool = Field(True, description="callbacks may go to the registry's URL only")
+    callback_hosts_private: bool = Field(
+        False, description="callbacks may go to private hosts that the registry does not list for the buyer app"
+    )
 
 
 class PaymentsConfig(_Section):
@@ -122,13 +135,13 @@ class PaymentsConfig(_Section):
 class MqttConfig(_Section):
     """The MQTT bridge; empty = off."""
 
-    url: str = ""
+    url: Annotated[str, _not_built("chargers over MQTT are not bridged yet: leave it empty")] = ""
 
 
 class BleConfig(_Section):
     """The BLE shim; off until it comes."""
 
-    enabled: bool = False
+    enabled: Annotated[bool, _not_built("there is no BLE shim yet: leave it off")] = False
 
 
 class StorageConfig(_Section):
@@ -140,7 +153,7 @@ class StorageConfig(_Section):
 class BusConfig(_Section):
     """How nodes wake each other; empty = one process."""
 
-    url: str = ""
+    url: Annotated[str, _not_built("one process is what it runs as: leave it empty")] = ""
 
 
 class LimitsConfig(_Section):

@@ -1,9 +1,9 @@
 """A real server process for tests: its own data folder, ports the system chooses, stopped by its process id.
 
-    async with running(tmp_path) as server:
-        await server.api("PUT", "/api/v1/tokens/AABB", {"status": "Accepted"})
-        … server.ocpp_url, server.public_url …
-        await server.kill(); await server.start()        # the same data, new ports
+async with running(tmp_path) as server:
+    await server.api("PUT", "/api/v1/tokens/AABB", {"status": "Accepted"})
+    … server.ocpp_url, server.public_url …
+    await server.kill(); await server.start()        # the same data, new ports
 """
 
 from __future__ import annotations

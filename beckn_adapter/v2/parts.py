@@ -350,7 +350,12 @@ def _is_email(text: str) -> bool:
     """Plain enough for any validator of the `email` format; what is not (punycode, say) is simply not repeated."""
     name, at, host = text.partition("@")
     plain = set("abcdefghijklmnopqrstuvwxyz0123456789.-")
-    is_plain = set(name.lower()) <= plain | {"_", "+"} and set(host.lower()) <= plain and len(name) <= 64 and name.strip(".") == name
+    is_plain = (
+        set(name.lower()) <= plain | {"_", "+"}
+        and set(host.lower()) <= plain
+        and len(name) <= 64
+        and name.strip(".") == name
+    )
     labels = host.split(".")
     is_host = all(0 < len(one) < 64 and one.strip("-") == one and one[2:4] != "--" for one in labels)
     return bool(name and at) and is_plain and ".." not in text and is_host and len(labels) > 1 and labels[-1].isalpha()

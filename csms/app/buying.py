@@ -8,7 +8,7 @@ from typing import Any
 from csms.app.ordering import Ordering
 from csms.app.orders import order_from
 from csms.app.paying import top_up_made
-from csms.domain.order import Order
+from csms.domain.order import CollectedBy, Order
 from csms.domain.refusal import Refusal, Why
 from csms.ports import Bell, Clock, ReadTx, Row, Store, Table, Tx
 
@@ -89,9 +89,11 @@ class Buying:
 
 
 def _find(tx: ReadTx, payment_id: str) -> tuple[Order, bool] | None:
-    row = tx.one(Table.ORDERS, payment_id=payment_id)
-    if row is not None:
-        return order_from(row), False
+    # Where the buyer app collects, the id is of its choosing and opens no page of ours.
+    for row in tx.many(Table.ORDERS, payment_id=payment_id):
+        order = order_from(row)
+        if order.collected_by is CollectedBy.BPP:
+            return order, False
     top_up = tx.one(Table.PAYMENTS, key=payment_id, kind="topup")
-    row = tx.one(Table.ORDERS, id=top_up["order_id"]) if top_up is not None else None
-    return (order_from(row), True) if row is not None else None
+    found = tx.one(Table.ORDERS, id=top_up["order_id"]) if top_up is not None else None
+    return (order_from(found), True) if found is not None else None

@@ -21,7 +21,10 @@ log = structlog.get_logger()
 _TICK_S = 0.2
 _SLOW_EVERY_MS = 1_000
 _SEEN_EVERY_MS = 60_000
-_RETENTION_EVERY_MS = 3_600_000
+_RETENTION_EVERY_S = 3_600
+_DAY_MS = 86_400_000
+_BITE = 500
+_BITE_PAUSE_S = 0.05
 _PAID_NOT_CONFIRMED_MS = 15 * 60_000  # a buyer app that was told "paid" and never confirms has gone
 
 
@@ -49,8 +52,13 @@ class Upkeep:
         self._seen: dict[str, int] = {}
 
     async def run(self) -> None:
-        """For ever."""
-        slow_ms = seen_ms = retention_ms = self._clock.now_ms()
+        """For ever. History is dropped beside the clockwork: it must never hold up a timer."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._tick())
+            tasks.create_task(self._retain())
+
+    async def _tick(self) -> None:
+        slow_ms = seen_ms = self._clock.now_ms()
         while True:
             now_ms = self._clock.now_ms()
             try:
@@ -64,9 +72,6 @@ class Upkeep:
                 if now_ms - seen_ms >= _SEEN_EVERY_MS:
                     seen_ms = now_ms
                     self.flush_seen()
-                if now_ms - retention_ms >= _RETENTION_EVERY_MS:
-                    retention_ms = now_ms
-                    await self._retention(now_ms)
             except asyncio.CancelledError:
                 raise
             except Exception:
@@ -146,16 +151,43 @@ class Upkeep:
         except Refusal as refusal:
             log.info("upkeep.no_show_not_cancelled", order_id=order.order_id, why=refusal.detail)
 
-    async def _retention(self, now_ms: int) -> None:
-        limit_ms = now_ms - self._frames_days * 86_400_000
-        rows = await self._store.read(lambda tx: tx.many(Table.FRAMES, order="-at_ms", limit=1, before=limit_ms))
-        if rows:
-            newest = rows[0]["seq"]
-            dropped = await self._store.transact(lambda tx: _drop_frames(tx, newest))
-            log.info("upkeep.frames_dropped", count=dropped)
+    async def _retain(self) -> None:
+        while True:
+            try:
+                await self.drop_history(self._clock.now_ms())
+            except Exception:
+                log.exception("upkeep.retention_failed")
+            await asyncio.sleep(_RETENTION_EVERY_S)
+
+    async def drop_history(self, now_ms: int) -> int:
+        """Drop frames beyond their days and keys of requests beyond theirs; how many rows went.
+
+        In small bites with pauses between: the writer is not held up by history.
+        """
+        frames_ms = now_ms - self._frames_days * _DAY_MS
+        dropped = 0
+        for bite in (_old_frames(frames_ms), _old_keys(now_ms - _DAY_MS)):
+            while count := await self._store.transact(bite):
+                dropped += count
+                await asyncio.sleep(_BITE_PAUSE_S)
+        if dropped:
+            log.info("upkeep.history_dropped", rows=dropped)
+        return dropped
 
 
-def _drop_frames(tx: Tx, newest_seq: int) -> int:
-    """A bounded bite: the writer must not be held up by history."""
-    seqs = [row["seq"] for row in tx.many(Table.FRAMES, order="seq", limit=500, before=newest_seq + 1)]
-    return tx.drop(Table.FRAMES, seq=seqs) if seqs else 0
+def _old_frames(limit_ms: int) -> Callable[[Tx], int]:
+    def work(tx: Tx) -> int:
+        # Frames are numbered in the order in which they came, so the oldest stand first and no index on time is due.
+        oldest = tx.many(Table.FRAMES, order="seq", limit=_BITE)
+        seqs = [row["seq"] for row in oldest if row["at_ms"] < limit_ms]
+        return tx.drop(Table.FRAMES, seq=seqs) if seqs else 0
+
+    return work
+
+
+def _old_keys(limit_ms: int) -> Callable[[Tx], int]:
+    def work(tx: Tx) -> int:
+        old = tx.many(Table.IDEMPOTENCY, order="at_ms", limit=_BITE, before=limit_ms)
+        return sum(tx.drop(Table.IDEMPOTENCY, key=row["key"], route=row["route"]) for row in old)
+
+    return work

@@ -112,6 +112,7 @@ class SqliteStore:
         self.commits = 0
         self.committed_items = 0
         self.failures = 0
+        self.failing: str | None = None  # what the last commit said, if it failed
 
     async def start(self) -> None:
         """Open the file (it must be migrated already) and start the writer."""
@@ -233,6 +234,7 @@ class SqliteStore:
         except Exception as error:  # noqa: BLE001 - the commit itself: nobody's data is stored
             log.error("store.commit_failed", error=repr(error), first=repr(first_error), items=len(batch))
             self.failures += 1
+            self.failing = str(error)
             return [StoreDown(str(error))] * len(batch)
         return outcomes
 
@@ -259,6 +261,7 @@ class SqliteStore:
                             rows.append(row)
             self._flush(groups)
             raw.execute("COMMIT")
+            self.failing = None
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 raw.execute("ROLLBACK")

@@ -204,6 +204,14 @@ async def test_a_context_that_cannot_be_answered_names_its_member(shop: Shop, me
     assert member in answer.body["error"]["message"]
 
 
+@pytest.mark.parametrize("host", ["10.0.0.8", "[::1]", "169.254.169.254", "localhost", "db.internal", "database"])
+async def test_a_signed_message_cannot_send_us_into_our_own_network(shop: Shop, host: str) -> None:
+    request = discover(shop, bap_uri=f"http://{host}:80/latest")
+    answer = await shop.knock(request)
+    assert (answer.status, answer.code) == (400, "30000")
+    assert "private host" in answer.body["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("action", "path"),
     [("select", "/init"), ("discover", "/select"), ("select", "/on_select"), ("confirm", "/x/y/select")],

@@ -40,10 +40,12 @@ async def test_a_full_disk_is_told_as_store_down_and_the_store_goes_on_afterward
         await store.transact(lambda tx: tx._connection.exec_driver_sql("PRAGMA max_page_count=1"))  # type: ignore[attr-defined]  # the test breaks the file
         outcomes = [await submit(store, n) for n in range(2, 40)]
         assert any(isinstance(outcome, StoreDown) for outcome in outcomes)
+        assert store.failing is not None, "readyz has nothing to show"
         stored_before = await store.read(lambda tx: tx.count(Table.FRAMES))
         assert stored_before == 1 + sum(outcome is None for outcome in outcomes)
         await store.transact(lambda tx: tx._connection.exec_driver_sql("PRAGMA max_page_count=1073741823"))  # type: ignore[attr-defined]  # and mends it
         assert await submit(store, 100) is None
+        assert store.failing is None
     finally:
         await store.stop()
 
@@ -144,7 +146,9 @@ def test_the_migrations_make_exactly_the_tables_the_code_knows(tmp_path: Path) -
     engine = sa.create_engine(f"sqlite:///{path}")
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-        hidden = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE sql LIKE '%WITHOUT ROWID%'").fetchall()
+        hidden = connection.exec_driver_sql(
+            "SELECT name FROM sqlite_master WHERE sql LIKE '%WITHOUT ROWID%'"
+        ).fetchall()
     engine.dispose()
     assert {name for (name,) in hidden} == {"readings", "answers"}
 

@@ -228,9 +228,7 @@ async def test_filters_match_null_lists_and_bounds(open_store: Any) -> None:
 
 async def test_a_cancelled_caller_does_not_take_its_transaction_along(open_store: Any) -> None:
     async with open_store() as store:
-        task = asyncio.create_task(
-            store.transact(lambda tx: tx.save(Table.SETTINGS, {"name": "kept", "value": "1"}))
-        )
+        task = asyncio.create_task(store.transact(lambda tx: tx.save(Table.SETTINGS, {"name": "kept", "value": "1"})))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -277,7 +275,8 @@ def session_row(*, version: int, state: str) -> tuple[Any, ...]:
     values: dict[str, Any] = dict.fromkeys(SESSION_COLUMNS)
     values |= {
         "no": 42, "id": "s-42", "station": "CP1", "evse": 1, "connector": 1, "state": state, "open": 1,
-        "version": version, "energy_wh": 1000, "revision": 0, "last_no": 42, "tx_ids": "[]", "updated_ms": 1, "data": "{}",
+        "version": version, "energy_wh": 1000, "revision": 0, "last_no": 42, "tx_ids": "[]",
+        "updated_ms": 1, "data": "{}",
     }  # fmt: skip
     return tuple(values[name] for name in SESSION_COLUMNS)
 

@@ -31,7 +31,7 @@ from wire import (
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ACCEPTED = {"status": "Accepted"}
-SETTINGS = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "ocpp": {"call_timeout_s": 1.5},
     "beckn": {"start_timeout_s": 2},
     "limits": {"stop_s": 1, "stop_tries": 3},
@@ -215,7 +215,7 @@ async def test_a_stop_overtakes_what_waits(server: Server) -> None:
 
 async def queued(server: Server, charger_id: str, count: int) -> bool:
     found = await server.api("GET", f"/api/v1/instructions?charger_id={charger_id}")
-    return sum(one["state"] == "SENT" for one in found["items"]) >= count
+    return len([one for one in found["items"] if one["state"] == "SENT"]) >= count
 
 
 async def test_the_charger_is_served_while_it_owes_an_answer(server: Server) -> None:

@@ -319,7 +319,7 @@ async def test_tc_e_26_the_cable_is_out_and_the_transaction_goes_on(server: Serv
         assert (await session(server, "E26"))["energy_wh"] == 40
 
 
-async def test_tc_e_39_deauthorised_while_it_charges(server: Server) -> None:
+async def test_tc_e_39_the_ev_never_connects_and_the_station_ends_it(server: Server) -> None:
     async with Station201(server, "E39") as cs:
         await cs.boot()
         await cs.event("Started", "e39", "CablePluggedIn", wh=0)
@@ -606,7 +606,7 @@ async def test_tc_p_02_an_unknown_data_transfer(server: Server) -> None:
 
 
 async def test_tc_p_03_custom_data_in_every_place(server: Server) -> None:
-    custom = {"customData": {"vendorId": "org.example", "more": {"deep": [1]}}}
+    custom: dict[str, Any] = {"customData": {"vendorId": "org.example", "more": {"deep": [1]}}}
     async with Station201(server, "P03") as cs:
         station = {"vendorName": "V", "model": "M", "modem": custom, **custom}
         assert (await cs.ask("BootNotification", {"reason": "PowerUp", "chargingStation": station, **custom}))[

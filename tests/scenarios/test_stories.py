@@ -13,9 +13,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from running import Server, running
+from worlds import at_version, every, ledger_sum, stage
 
 from simulators.scenario import names, play
-from worlds import at_version, every, ledger_sum, stage
 
 # Money that was settled before the stop came is shown to a person, who closes the case.
 INTENDED: dict[str, set[str]] = {"dark-then-late-stop": {"ABANDONED"}}

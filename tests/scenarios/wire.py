@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from running import Server
 from websockets.asyncio.client import ClientConnection, connect
@@ -30,6 +30,10 @@ PATIENCE_S: Final = 15.0
 
 Payload = dict[str, Any]
 Reply = Payload | Callable[[Payload], Any] | None  # a payload, a function of the question, or silence
+
+
+class Gone(Exception):
+    """The link went before the answer came."""
 
 
 class Refuse(Exception):
@@ -75,7 +79,7 @@ class Station:
         self._replies: set[asyncio.Task[None]] = set()
         self._news = asyncio.Condition()
 
-    async def __aenter__(self) -> Station:
+    async def __aenter__(self) -> Self:
         await self.connect()
         return self
 
@@ -201,6 +205,11 @@ class Station:
         with suppress(ConnectionClosed):
             async for text in socket:
                 await self._take(socket, json.loads(text))
+        for future in self._answers.values():
+            if not future.done():
+                future.set_exception(Gone())
+                future.exception()  # whoever waits gets it; if nobody does, that is all right
+        self._answers.clear()
 
     async def _take(self, socket: ClientConnection, frame: Any) -> None:
         if isinstance(frame, list) and frame[0] == 2 and len(frame) == 4:
