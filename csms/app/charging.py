@@ -234,8 +234,8 @@ class Charging:
         opened_ms = station.link_opened_ms if station.link_opened_ms is not None else now_ms
         offline = told.offline or is_offline_start(stamp.at_ms, opened_ms, self._timing)
         match = match_start(told, stamp.at_ms, station.known_sessions(), self._timing)
-        if match.how is How.NEW and offline and not recalled:
-            # An old start may be the repeat of one that memory has let go.
+        if match.how is How.NEW and (told.offline or stamp.at_ms < opened_ms) and not recalled:
+            # One from before this link may be the repeat of a start that memory has let go.
             raise NotInMemory([("start", told.key), *([("tx", told.tx_id)] if told.tx_id else [])])
         if match.how in {How.SAME, How.NEAR}:
             session = match.session
@@ -356,8 +356,7 @@ class Charging:
             ):
                 at_ms = station.skew.effective(reading.at_ms, now_ms).at_ms
                 if meter_fast(session, at_ms, wh, reading.power_w, told.seq_no, reading.soc_percent):
-                    place = (session.evse, session.connector)
-                    self._reading(session.no, at_ms, reading, *place, now_ms, unit, frame_seq)
+                    self._reading(session.no, at_ms, reading, session.evse, session.connector, now_ms, unit, frame_seq)
                     self._save_meter(session, unit, now_ms)
                     self._sample(session, unit, now_ms)
                     return session

@@ -180,6 +180,10 @@ class Settling:
             return
         if tx.many(Table.REVISIONS, limit=1, session_no=session["no"]):
             return
+        # The wait begins with the evidence: a charger that has only just booted is still telling what it kept.
+        proven_ms = json.loads(session["data"]).get("interrupted_at_ms")
+        if proven_ms is not None and now_ms - proven_ms < self._rules.provisional_after_ms:
+            return
         usage = usage_of(tx, session)
         station = tx.one(Table.STATIONS, id=session["station"])
         rated_w = (station["rated_w"] if station else None) or self._rules.default_rated_w

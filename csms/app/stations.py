@@ -24,7 +24,9 @@ from csms.ports import Clock, ReadTx, Row, Store, Table
 
 RECENT_PER_STATION = 16
 # States in which a session waits for something by itself; the others are loaded when a fact names them.
-_IN_MEMORY = tuple(state.value for state in sorted(OPEN | {State.ENDED_PENDING_DATA, State.ABANDONED, State.ENDED}))
+_IN_MEMORY = tuple(
+    state.value for state in sorted(OPEN | {State.ENDED_PENDING_DATA, State.ABANDONED, State.ENDED, State.ORPHAN})
+)
 # What a plain reading changes is written to columns only; it overrides the record's older copy.
 _FAST_COLUMNS = dict(
     zip(

@@ -40,7 +40,7 @@ def worse(one: TimeQuality, other: TimeQuality) -> TimeQuality:
     return one if _RANK[one] >= _RANK[other] else other
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # a value, though not frozen: one is made per message
 class Stamp:
     """An effective time, its quality, and whether IST sent as UTC was corrected on the way."""
 
@@ -87,7 +87,7 @@ class ClockModel:
     @property
     def is_ist_as_z(self) -> bool:
         """A constant +05:30 on a `Z` time: Indian local time mislabelled (visible to the operator)."""
-        return self.is_good and abs(self.applied_ms - IST_MS) <= IST_SLACK_MS
+        return abs(self.applied_ms - IST_MS) <= IST_SLACK_MS and self.is_good
 
     @property
     def is_alarming(self) -> bool:

@@ -38,7 +38,7 @@ class Context(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # a value, though not frozen: one is made per message, and freezing costs five times the making
 class Reading:
     """One instant of one socket's meter. Absent is not zero."""
 
@@ -106,15 +106,15 @@ class Started:
     readings: tuple[Reading, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as Reading
 class Metered:
     """MeterValues, or TransactionEvent Updated.
 
     `tx_id` None: no transaction named (clock-aligned idle values, or 1.6 without transactionId);
     "0"/"-1": the charger does not know its id and the session is found by socket and time (SESSIONS 5.5).
+    `key` only where the answer must be remembered (TransactionEvent); a reading told twice is one by what it says.
     """
 
-    key: str
     evse: int
     connector: int
     readings: tuple[Reading, ...]
@@ -123,6 +123,7 @@ class Metered:
     charging_state: str | None = None
     offline: bool = False
     seq_no: int | None = None
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

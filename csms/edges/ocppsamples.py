@@ -8,7 +8,6 @@ addend is no sum.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Final, NamedTuple
@@ -129,24 +128,6 @@ def is_blank(reading: Reading) -> bool:
         and reading.soc_percent is None
         and reading.interval_wh is None
         and not reading.signed
-    )
-
-
-def content_key(readings: Sequence[Reading]) -> str:
-    """When and what, as compact text: equal for a report sent twice, different when any value differs."""
-    if len(readings) == 1:
-        return _reading_key(readings[0])
-    if not readings:
-        return "-"
-    joined = "\n".join(map(_reading_key, readings))
-    digest = hashlib.blake2b(joined.encode(), digest_size=12).hexdigest()
-    return f"{readings[0].at_ms}|{len(readings)}|{digest}"
-
-
-def _reading_key(reading: Reading) -> str:
-    return (
-        f"{reading.at_ms}|{reading.context}|{reading.register_wh}|{reading.interval_wh}|{reading.power_w}"
-        f"|{reading.current_ma}|{reading.voltage_mv}|{reading.soc_percent}"
     )
 
 

@@ -532,7 +532,7 @@ def test_case_a_an_offline_start_begins_at_device_time() -> None:
 
 def test_case_a_the_queue_behind_an_offline_start_may_carry_minus_one() -> None:
     session = opened()
-    metered = Metered(key="m", evse=1, connector=1, readings=(), tx_id="-1")
+    metered = Metered(evse=1, connector=1, readings=(), tx_id="-1")
     assert match_meter(metered, T0 + MIN, [session]).session is session
     found = match_stop(stopped(T0 + 10 * MIN, 2000, tx="-1"), T0 + 10 * MIN, [session])
     assert (found.how, found.session) == (How.BY_METER, session)
@@ -911,7 +911,7 @@ def test_the_start_we_asked_for_is_found_by_its_one_time_tag() -> None:
 
 
 def test_a_register_with_no_transaction_after_a_cut_is_idle_and_during_charging_a_sample() -> None:
-    metered = Metered(key="m", evse=1, connector=1, readings=())
+    metered = Metered(evse=1, connector=1, readings=())
     assert match_meter(metered, NOW, [in_state(S.ACTIVE)]).how is How.BY_SOCKET
     assert match_meter(metered, NOW, [in_state(S.INTERRUPTED)]).how is How.IDLE
     assert match_meter(metered, NOW, [in_state(S.ENDED_PENDING_DATA)]).how is How.IDLE

@@ -108,7 +108,7 @@ class Station:
     def sample(self, shown: int) -> None:
         self.count += 1
         reading = Reading(at_ms=self.now_ms, register_wh=shown, power_w=RATED_W)
-        self.say(Metered(f"m{self.count}", 1, 1, (reading,), tx_id=f"T{self.session}"))
+        self.say(Metered(1, 1, (reading,), tx_id=f"T{self.session}"))
 
     session = 0
 

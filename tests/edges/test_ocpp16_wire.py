@@ -388,24 +388,6 @@ def test_meter_values_keep_the_transaction_id_as_the_charger_said_it() -> None:
     assert [wire.meter(meter(transactionId=n)).tx_id for n in (17, 0, -1)] == ["17", "0", "-1"]
 
 
-def test_equal_meter_reports_have_equal_keys_and_others_do_not() -> None:
-    key = wire.meter(meter(transactionId=17)).key
-    assert wire.meter(meter(transactionId=17)).key == key
-    others = [
-        meter(transactionId=18),
-        meter("6", transactionId=17),
-        meter("5", measurand="SoC", transactionId=17),
-        meter(transactionId=17, at="2026-01-02T03:04:06Z"),
-        meter(transactionId=17, connectorId=2),
-    ]
-    assert key not in {wire.meter(other).key for other in others}
-    many = [{"timestamp": AT, "sampledValue": [sample(str(n))]} for n in range(40)]
-    long_key = wire.meter(meter(meterValue=many)).key
-    assert long_key == wire.meter(meter(meterValue=many)).key
-    assert long_key != wire.meter(meter(meterValue=[*many[:-1], many[0]])).key
-    assert len(long_key) < 80
-
-
 # ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 ANSWERS = [

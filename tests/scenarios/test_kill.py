@@ -2,7 +2,8 @@
 
 One run plays four stories side by side against one server that dies up to three times and comes back on its ports.
 The moments come from a seed and are counted in messages, never in seconds: just before a frame leaves, with its bytes
-already on the wire, or a few milliseconds into the server's work on it. CSMS_FAULT_SEEDS asks for more seeds.
+already on the wire, a few milliseconds into the server's work on it, when its answer has just been read, or when the
+charger hears a remote start. CSMS_FAULT_SEEDS asks for more seeds.
 """
 
 from __future__ import annotations
@@ -97,6 +98,21 @@ class PatientBap(Bap):
         return found
 
 
+def is_answer(entry: Entry) -> bool:
+    """From here on the other side relies on it: an acknowledgement that has just been read."""
+    content = entry.content
+    is_result = isinstance(content, list) and content[0] == 3
+    is_ack = isinstance(content, dict) and content.get("ack_status") == "ACK"
+    return entry.direction == "received" and (is_result or is_ack)
+
+
+TARGETS: dict[str, Callable[[Entry], bool]] = {
+    "anything": lambda _: True,
+    "an answer": is_answer,
+    "a remote start": lambda entry: bool(starts([entry])),
+}
+
+
 @dataclass
 class Killer:
     """Counts messages as they are noted, kills at the chosen ones, and starts the server again."""
@@ -105,28 +121,37 @@ class Killer:
     seed: int
     deaths: list[str] = field(default_factory=list)
     _seen: int = 0
+    _next: int = 0
+    _target: str = ""
+    _how: str = ""
     _is_down: bool = False
     _revival: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
         self._left = self.rng.randint(1, 3)
-        self._next = self.rng.randint(FEWEST, MOST)
+        self._aim(["anything", "an answer", "a remote start"])
+
+    def _aim(self, targets: list[str]) -> None:
+        """Choose the next death: from which message on, at what, and how."""
+        self._target = self.rng.choice(targets)
+        self._next = self._seen + (0 if self._target == "a remote start" else self.rng.randint(FEWEST, MOST))
+        how = ["at once", "with the bytes sent", "while it works"]
+        self._how = "at once" if self._target == "an answer" else self.rng.choice(how)
 
     def hear(self, entry: Entry) -> None:
         """A listener of the transcripts."""
         if isinstance(entry.content, str) or self._is_down or not self._left:
             return
         self._seen += 1
-        if self._seen < self._next:
+        if self._seen < self._next or not TARGETS[self._target](entry):
             return
         self._left -= 1
         self._is_down = True
-        how = self.rng.choice(["at once", "with the bytes sent", "while it works"])
         told = entry.brief() or str(entry.content)[:60]
-        self.deaths.append(f"message {self._seen}, {entry.who}, {how}: {told}")
+        self.deaths.append(f"message {self._seen}, {entry.who}, {self._target}, {self._how}: {told}")
         loop = asyncio.get_running_loop()
-        match how:
+        match self._how:
             case "at once":
                 self._kill()
             case "with the bytes sent":
@@ -144,7 +169,7 @@ class Killer:
         urls = dict(self.server.urls)
         await self.server.start()
         assert self.server.urls == urls
-        self._next = self._seen + self.rng.randint(FEWEST, MOST)
+        self._aim(["anything", "an answer"])
         self._is_down = False
 
     async def end(self) -> None:

@@ -126,6 +126,27 @@ async def test_a_killed_server_forgets_no_start_and_no_end(tmp_path: Path, versi
         assert (over["open"], over["energy_wh"], over["quality"], over["cases"]) == (False, 300, "A", [])
 
 
+async def test_what_was_settled_before_the_restart_is_not_started_again(tmp_path: Path) -> None:
+    async with running(tmp_path, PATIENT) as server:
+        await token(server, "TAG")
+        await server.sell("SETTLED")
+        async with Station16(server, "SETTLED") as cp:
+            await cp.boot()
+            start = cp.start_of("TAG", 1000)
+            first = await cp.ask("StartTransaction", start)
+            await cp.stop(first["transactionId"], 1300)
+            await until_session(server, "SETTLED", state="SETTLED")
+            await cp.stop(-1, 400, idTag="OTHER", when=at(-300))  # and an orphan waits for its start
+            await server.kill()
+            await server.start()
+            await cp.connect()
+            assert await cp.ask("StartTransaction", start) == first
+            await cp.start("OTHER", 300, when=at(-400))
+            settled, adopted = await sessions(server, "SETTLED")
+            assert (settled["state"], settled["energy_wh"]) == ("SETTLED", 300)
+            assert (adopted["token"], adopted["energy_wh"], adopted["open"]) == ("OTHER", 100, False)
+
+
 async def test_a_stop_repeated_with_the_same_meter_changes_nothing(server: Server) -> None:
     async with Station16(server, "DUP-STOP") as cp:
         await cp.boot()
@@ -229,21 +250,18 @@ async def test_a_stop_whose_socket_closes_behind_it_is_taken(server: Server) -> 
         assert (await charger(server, "CLOSING"))["online"] is True
 
 
-async def test_a_late_stop_of_an_old_transaction_does_not_end_the_running_one(tmp_path: Path) -> None:
-    async with running(tmp_path, PATIENT) as server:
-        await token(server, "TAG")
-        async with Station16(server, "OLD-STOP") as cp:
-            await cp.boot()
-            old = (await cp.start("TAG", 0))["transactionId"]
-            await cp.stop(old, 100, when=at(-10))
-            fresh = (await cp.start("TAG", 100, when=at(-5)))["transactionId"]
-            await server.kill()
-            await server.start()  # what has ended is not in memory any more
-            await cp.connect()
-            assert await cp.stop(old, 300) == {}
-            found = {one["transaction_ids"][0]: one for one in await sessions(server, "OLD-STOP")}
-            assert found[str(fresh)]["open"] is True
-            assert "DUP_CONFLICT" in case_types(found[str(old)])
+async def test_a_late_stop_of_an_old_transaction_does_not_end_the_running_one(server: Server) -> None:
+    async with Station16(server, "OLD-STOP") as cp:
+        await cp.boot()
+        numbers = []
+        for n in range(18):  # more than are kept in memory
+            numbers.append((await cp.start("TAG", n * 10, when=at(-210 + n * 10)))["transactionId"])
+            await cp.stop(numbers[-1], n * 10 + 10, when=at(-205 + n * 10))
+        fresh = (await cp.start("TAG", 180))["transactionId"]
+        assert await cp.stop(numbers[0], 300) == {}
+        found = {one["transaction_ids"][0]: one for one in await sessions(server, "OLD-STOP")}
+        assert found[str(fresh)]["open"] is True
+        assert "DUP_CONFLICT" in case_types(found[str(numbers[0])])
 
 
 # -- meters

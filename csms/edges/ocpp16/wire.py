@@ -30,7 +30,6 @@ from csms.edges.ocppsamples import (
     PHASES,
     Sample,
     combine,
-    content_key,
     is_blank,
     whole,
 )
@@ -90,16 +89,11 @@ def start(req: Any, quirks: frozenset[str] = NO_QUIRKS) -> Started:
 
 
 def meter(req: Any, quirks: frozenset[str] = NO_QUIRKS) -> Metered:
-    """MeterValues. Transaction ids 0 and -1 stay "0" and "-1": the charger does not know its id (SESSIONS 5.5).
-
-    The key holds the instant and the values, so that an energy frame and a state-of-charge frame of the same
-    second are two reports, and a frame sent twice is one.
-    """
+    """MeterValues. Transaction ids 0 and -1 stay "0" and "-1": the charger does not know its id (SESSIONS 5.5)."""
     connector = req.connectorId
     number = req.transactionId
     tx_id = None if number is None else str(number)
-    readings = read_samples(req.meterValue, quirks)
-    return Metered(f"{connector}|{tx_id or ''}|{content_key(readings)}", connector, connector, readings, tx_id)
+    return Metered(connector, connector, read_samples(req.meterValue, quirks), tx_id)
 
 
 def stop(req: Any, quirks: frozenset[str] = NO_QUIRKS) -> Stopped:

@@ -31,7 +31,6 @@ from csms.edges.ocppsamples import (
     PHASES,
     Sample,
     combine,
-    content_key,
     is_blank,
     whole,
 )
@@ -138,9 +137,7 @@ def transaction_event(req: Any, quirks: frozenset[str] = NO_QUIRKS) -> Started |
 
 def meter(req: Any, quirks: frozenset[str] = NO_QUIRKS) -> Metered:
     """MeterValues: readings outside of any transaction. The connector is not named."""
-    evse = req.evseId
-    readings = read_samples(req.meterValue, quirks)
-    return Metered(key=f"{evse}||{content_key(readings)}", evse=evse, connector=0, readings=readings)
+    return Metered(evse=req.evseId, connector=0, readings=read_samples(req.meterValue, quirks))
 
 
 def first_register(readings: Sequence[Reading]) -> int | None:
