@@ -147,6 +147,10 @@ class ApiCharging:
         """End a session that no fact will end."""
         await self.charging.close_session(session_id, reason, who)
 
+    def save_meters(self) -> bool:
+        """Write what ordinary readings changed; False when nothing waited."""
+        return self.charging.save_meters()
+
 
 @dataclass(slots=True)
 class ApiCatalogue:
@@ -445,6 +449,7 @@ class System:
         pause_s = 0.2
         while True:
             try:
+                await self.store.transact(lambda _: None)  # what was handed in before is written, or has failed
                 fresh = await self.stations_of.reload(station.id)
             except Exception:
                 log.exception("station.reload_failed", station=station.id)
@@ -634,6 +639,7 @@ async def run(config: Config) -> None:
         await system.ocpp.stop()
         for runner in runners:
             await runner.cleanup()
+        system.charging_of.save_meters()
         system.upkeep.flush_seen()
         for worker in workers:
             worker.cancel()

@@ -58,6 +58,8 @@ def http_handler(system: System, operation: Operation) -> HttpHandler:
         claim = idempotency.claim_of(request, who.name, raw) if operation.counts_once else None
         if claim is not None and (kept := await idempotency.begin(system, claim)) is not None:
             return kept
+        if request.method == "GET" and operation.scope != "open" and system.charging.save_meters():
+            await system.store.transact(lambda _: None)  # whoever asks sees the readings acknowledged so far
         call: Call[Any, Any] = Call(system, request, path, query, body, who, claim.name if claim else None)
         try:
             outcome = await operation.handler(call)

@@ -67,6 +67,10 @@ class Charging(Protocol):
         """End a session that no fact will end. Raises Refusal."""
         ...
 
+    def save_meters(self) -> bool:
+        """Write what ordinary readings changed; False when nothing waited."""
+        ...
+
 
 class Tokens(Protocol):
     """Who may charge."""

@@ -109,6 +109,7 @@ class Charging:
         self._timing = timing
         self._on_lost = on_lost
         self._due: list[tuple[int, str, int]] = []  # (deadline, station, session no), may be stale
+        self._unsaved: list[tuple[Station, Session]] = []  # rows that are behind their readings
         self._sampled: dict[int, tuple[int, int]] = {}  # session no -> (when, Wh) of the last MeterSampled
         self._starts_due: dict[str, asking.Instruction] = {}
 
@@ -356,8 +357,12 @@ class Charging:
             ):
                 at_ms = station.skew.effective(reading.at_ms, now_ms).at_ms
                 if meter_fast(session, at_ms, wh, reading.power_w, told.seq_no, reading.soc_percent):
-                    self._reading(session.no, at_ms, reading, session.evse, session.connector, now_ms, unit, frame_seq)
-                    self._save_meter(session, unit, now_ms)
+                    place = (session.evse, session.connector)
+                    self._reading(session.no, at_ms, reading, *place, now_ms, unit, frame_seq, told.seq_no)
+                    session.frame_seq = frame_seq
+                    if not session.unsaved:
+                        session.unsaved = True
+                        self._unsaved.append((station, session))
                     self._sample(session, unit, now_ms)
                     return session
         return self._meter_with_care(station, told, session, now_ms, unit, frame_seq, recalled=recalled)
@@ -405,6 +410,7 @@ class Charging:
                 outcomes += apply(session, _auth(verdict, now_ms), self._timing)
                 self._begun(session, unit, now_ms, told.token)
         self._readings(station, session.no, readings, told.readings, now_ms, unit, frame_seq)
+        session.frame_seq = max(session.frame_seq, frame_seq)
         self._carry_out(station, session, outcomes, unit, now_ms)
         self._sample(session, unit, now_ms)
         return session
@@ -444,6 +450,8 @@ class Charging:
             if budget_wh is None or session.energy_wh - last[1] < budget_wh // _SAMPLED_SHARE:
                 return
         self._sampled[session.no] = (now_ms, session.energy_wh)
+        if session.unsaved:  # who hears the news reads the row
+            self._save_meter(session, unit, now_ms)
         body = {
             "session_id": session.session_id, "energy_wh": session.energy_wh, "power_w": session.power_w,
             "soc_percent": session.soc_percent, "at_ms": session.last_proven_at_ms, "state": session.state.value,
@@ -526,7 +534,8 @@ class Charging:
     # -- time
 
     def tick(self, now_ms: int) -> None:
-        """Fire every session timer that has passed."""
+        """Fire every session timer that has passed; save what the readings changed."""
+        self.save_meters()
         while self._due and self._due[0][0] <= now_ms:
             _, station_id, number = heapq.heappop(self._due)
             station = self._stations.get(station_id)
@@ -543,6 +552,33 @@ class Charging:
         """The station was loaded: its sessions' timers count again."""
         for session in station.known_sessions():
             self._arm(session)
+            if session.unsaved:
+                self._unsaved.append((station, session))
+
+    def save_meters(self) -> bool:
+        """Bring the rows of sessions up to their readings; False when they were. A few times a second at most.
+
+        An ordinary reading is stored by itself before it is answered, and a session that is loaded takes in what is
+        younger than its row. So the row, which is wide, may follow once for many readings.
+        """
+        unsaved, self._unsaved = self._unsaved, []
+        saved: list[tuple[Station, Session]] = []
+
+        def done(error: BaseException | None) -> None:
+            if error is not None:
+                for station, session in saved:
+                    session.unsaved = True
+                    self._unsaved.append((station, session))
+
+        unit, now_ms = Unit(done), self._clock.now_ms()
+        for station, session in unsaved:
+            # After a failed commit the memory is read again, and this one may hold what the disk does not.
+            if session.unsaved and not station.reloading and self._stations.get(station.id) is station:
+                self._save_meter(session, unit, now_ms)
+                saved.append((station, session))
+        if unit.rows:
+            self._store.submit(unit)
+        return bool(unit.rows)
 
     def _arm(self, session: Session) -> None:
         if session.deadlines:
@@ -595,6 +631,7 @@ class Charging:
         now_ms: int,
         unit: Unit,
         frame_seq: int | None,
+        seq_no: int | None = None,
     ) -> None:
         wh = told.register_wh if told.register_wh is not None else told.interval_wh
         unit.put(
@@ -602,7 +639,7 @@ class Charging:
             (
                 subject, at_ms, socket_number(evse, connector), _NO_REGISTER if wh is None else wh, told.at_ms, now_ms,
                 told.context.value, told.power_w, told.current_ma, told.voltage_mv, told.soc_percent,
-                _MARKS.get(told.context, 0) | (1 if told.signed else 0), frame_seq,
+                _MARKS.get(told.context, 0) | (1 if told.signed else 0), frame_seq, seq_no,
             ),
         )  # fmt: skip
 
@@ -698,6 +735,7 @@ class Charging:
 
     def _save(self, session: Session, unit: Unit, now_ms: int) -> None:
         session.version += 1
+        session.unsaved = False
         data = to_row(session, with_readings=False)
         if len(session.power):
             data["power"] = session.power.rows()
@@ -712,19 +750,21 @@ class Charging:
                 session.started_at_ms, session.ended_at_ms, session.meter_start_wh, session.meter_stop_wh,
                 session.energy_wh, session.quality.value, session.last_proven_at_ms, session.last_proven_wh,
                 session.power_w, session.power_at_ms, session.soc_percent, format(session.seq_mask, "x"),
-                session.stop_reason, session.end_cause.value if session.end_cause else None, session.revision, last_no,
-                encode(tx_ids), now_ms, encode(data),
+                session.frame_seq, session.stop_reason, session.end_cause.value if session.end_cause else None,
+                session.revision, last_no, encode(tx_ids), now_ms, encode(data),
             ),
         )  # fmt: skip
 
     @staticmethod
     def _save_meter(session: Session, unit: Unit, now_ms: int) -> None:
         session.version = version = session.version + 1
+        session.unsaved = False
         unit.put(
             Put.SESSION_METER,
             (
                 version, session.energy_wh, session.last_proven_at_ms, session.last_proven_wh, session.power_w,
-                session.power_at_ms, session.soc_percent, format(session.seq_mask, "x"), now_ms, session.no, version,
+                session.power_at_ms, session.soc_percent, format(session.seq_mask, "x"), session.frame_seq, now_ms,
+                session.no, version,
             ),
         )  # fmt: skip
 

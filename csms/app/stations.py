@@ -18,6 +18,7 @@ from csms.domain.connector import Socket
 from csms.domain.instruction import Instruction
 from csms.domain.matching import BootEvidence, token_norm
 from csms.domain.reported import SocketStatus
+from csms.domain.session import meter_fast
 from csms.domain.session_record import FAST_FIELDS, Session, from_row
 from csms.domain.session_states import OPEN, State
 from csms.ports import Clock, ReadTx, Row, Store, Table
@@ -31,7 +32,16 @@ _IN_MEMORY = tuple(
 _FAST_COLUMNS = dict(
     zip(
         FAST_FIELDS,
-        ("energy_wh", "last_proven_ms", "last_proven_wh", "power_w", "power_at_ms", "soc_percent", "seq_mask"),
+        (
+            "energy_wh",
+            "last_proven_ms",
+            "last_proven_wh",
+            "power_w",
+            "power_at_ms",
+            "soc_percent",
+            "seq_mask",
+            "frame_seq",
+        ),
         strict=True,
     )
 )
@@ -285,11 +295,14 @@ class Stations:
         if station is None:
             return None
         readings = await self._store.read(lambda tx: tx.many(Table.READINGS, subject=row["no"], order="at_ms"))
+        registers = [r for r in readings if r["register_wh"] >= 0]
+        newer = [r for r in registers if (r["frame_seq"] or 0) > row["frame_seq"]]
         session = from_row(
             {**json.loads(row["data"]), **{name: row[column] for name, column in _FAST_COLUMNS.items()}},
-            readings=[(r["at_ms"], r["register_wh"], r["flags"]) for r in readings if r["register_wh"] >= 0],
+            readings=[(r["at_ms"], r["register_wh"], r["flags"]) for r in registers if r not in newer],
         )
         session.version = row["version"]
+        _replay(session, newer)
         for segment in session.segments:
             if segment.tx_id is not None:
                 station.by_tx[segment.tx_id] = session
@@ -302,6 +315,19 @@ class Stations:
     def _put(self, station: Station) -> None:
         self._by_id[station.id] = station
         self._by_folded[fold(station.id)] = station
+
+
+def _replay(session: Session, newer: list[Row]) -> None:
+    """Take in the readings that are younger than the row: an ordinary one is stored at once, the row follows later."""
+    for reading in sorted(newer, key=lambda r: r["frame_seq"]):
+        session.unsaved = True
+        session.frame_seq = reading["frame_seq"]
+        taken = meter_fast(
+            session, reading["at_ms"], reading["register_wh"], reading["power_w"], reading["seq_no"],
+            reading["soc_percent"],
+        )  # fmt: skip
+        if not taken:  # not ordinary after all; the register has it, and the next figure is worked out from that
+            session.register.add(reading["at_ms"], reading["register_wh"], reading["flags"])
 
 
 def _station_from(row: Row) -> Station:

@@ -130,6 +130,8 @@ class Session:
     seq_base: int = 0
     seq_last: int | None = None
     seq_mask: int = 0
+    frame_seq: int = 0  # the newest frame with readings that this record has taken in
+    unsaved: bool = field(default=False, compare=False)  # the stored row is behind; the readings are not
 
     revision: int = 0
     settled_wh: int | None = None
@@ -174,7 +176,7 @@ _SEGMENT_FIELDS: Final = tuple(f.name for f in fields(Segment) if f.name != "sto
 _PLAIN: Final = tuple(
     f.name
     for f in fields(Session)
-    if f.name not in {"segments", "register", "power", "seq_mask", "deadlines", "breaks_ms", "cases"}
+    if f.name not in {"segments", "register", "power", "seq_mask", "deadlines", "breaks_ms", "cases", "unsaved"}
 )
 _ENUMS: Final[dict[str, type[StrEnum]]] = {
     "state": State,
@@ -195,6 +197,7 @@ FAST_FIELDS: Final = (
     "power_at_ms",
     "soc_percent",
     "seq_mask",
+    "frame_seq",
 )
 
 

@@ -14,8 +14,8 @@ from csms.ports import Put
 SESSION_COLUMNS: Final = (
     "no", "id", "station", "evse", "connector", "state", "open", "version", "token", "order_id",
     "started_ms", "ended_ms", "meter_start_wh", "meter_stop_wh", "energy_wh", "quality",
-    "last_proven_ms", "last_proven_wh", "power_w", "power_at_ms", "soc_percent", "seq_mask", "stop_reason", "end_cause",
-    "revision", "last_no", "tx_ids", "updated_ms", "data",
+    "last_proven_ms", "last_proven_wh", "power_w", "power_at_ms", "soc_percent", "seq_mask", "frame_seq",
+    "stop_reason", "end_cause", "revision", "last_no", "tx_ids", "updated_ms", "data",
 )  # fmt: skip
 
 STATION_COLUMNS: Final = (
@@ -55,11 +55,11 @@ STATEMENTS: Final[dict[int, str]] = {
     Put.STATION_SEEN: "UPDATE stations SET last_seen_ms=? WHERE id=?",
     # (…SESSION_COLUMNS…)
     Put.SESSION: _session_upsert(),
-    # (version, energy_wh, last_proven_ms, last_proven_wh, power_w, power_at_ms, soc_percent, seq_mask, updated_ms,
-    #  no, version)
+    # (version, energy_wh, last_proven_ms, last_proven_wh, power_w, power_at_ms, soc_percent, seq_mask, frame_seq,
+    #  updated_ms, no, version)
     Put.SESSION_METER: (
         "UPDATE sessions SET version=?, energy_wh=?, last_proven_ms=?, last_proven_wh=?, power_w=?, power_at_ms=?,"
-        " soc_percent=?, seq_mask=?, updated_ms=? WHERE no=? AND version<?"
+        " soc_percent=?, seq_mask=?, frame_seq=?, updated_ms=? WHERE no=? AND version<?"
     ),
     # (station, kind, value, session_no, segment)
     Put.ALIAS: (
@@ -67,10 +67,10 @@ STATEMENTS: Final[dict[int, str]] = {
         " ON CONFLICT(station, kind, value) DO NOTHING"
     ),
     # (subject, at_ms, socket, register_wh or -1, device_ms, received_ms, context, power_w, current_ma, voltage_mv,
-    #  soc_percent, flags, frame_seq)
+    #  soc_percent, flags, frame_seq, seq_no)
     Put.READING: (
         "INSERT INTO readings (subject, at_ms, socket, register_wh, device_ms, received_ms, context, power_w,"
-        " current_ma, voltage_mv, soc_percent, flags, frame_seq) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
+        " current_ma, voltage_mv, soc_percent, flags, frame_seq, seq_no) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
         " ON CONFLICT DO NOTHING"
     ),
     # (station, evse, connector, status, status_at_ms, reported_ms, error_code, info, vendor_error_code)
@@ -129,8 +129,9 @@ STATEMENTS: Final[dict[int, str]] = {
 CHUNK: Final = 32  # rows per statement: the driver lets go of the interpreter once per statement, not per row
 _METER_COLUMNS: Final = (
     "version", "energy_wh", "last_proven_ms", "last_proven_wh", "power_w", "power_at_ms", "soc_percent", "seq_mask",
-    "updated_ms",
+    "frame_seq", "updated_ms",
 )  # fmt: skip
+METER_NO: Final = len(_METER_COLUMNS)  # where the session's number stands in a SESSION_METER row
 
 
 @cache
@@ -141,7 +142,7 @@ def many(what: int, rows: int) -> str | None:
         changes = ",".join(f"{name}=v.column{n}" for n, name in enumerate(_METER_COLUMNS, 1))
         return (
             f"UPDATE sessions SET {changes} FROM (VALUES {marks}) AS v"  # noqa: S608 - constants
-            " WHERE sessions.no=v.column10 AND sessions.version<v.column11"
+            f" WHERE sessions.no=v.column{METER_NO + 1} AND sessions.version<v.column{METER_NO + 2}"
         )
     head, values, tail = STATEMENTS[what].partition(" VALUES (")
     if not values or not head.startswith("INSERT"):

@@ -25,7 +25,7 @@ import sqlalchemy as sa
 import structlog
 
 from csms.ports import Put, ReadTx, StoreDown, Tx, Unit
-from csms.storage.hot import CHUNK, STATEMENTS, many
+from csms.storage.hot import CHUNK, METER_NO, STATEMENTS, many
 from csms.storage.sql import SqlTx
 
 log = structlog.get_logger()
@@ -41,7 +41,6 @@ _PRAGMAS = (
     "PRAGMA temp_store=MEMORY",
 )
 _TOPICS = {int(Put.FACT): "journal", int(Put.INSTRUCTION): "instructions"}
-_METER_NO = 9  # where the session's number stands in a SESSION_METER row
 _READERS = 4
 _MAX_BATCH = 4096  # bounds how long a reader of the WAL, and a drain, can be kept waiting
 
@@ -273,7 +272,7 @@ class SqliteStore:
             rows = groups[what]
             if what == Put.SESSION_METER:
                 # One row per session and statement: the last one says everything the earlier ones said.
-                rows = list({row[_METER_NO]: row for row in rows}.values())
+                rows = list({row[METER_NO]: row for row in rows}.values())
             start = 0
             if (text := many(what, CHUNK)) is not None:
                 for start in range(CHUNK, len(rows) + 1, CHUNK):

@@ -119,6 +119,7 @@ sessions = Table(
     Column("power_at_ms", BigInteger),
     Column("soc_percent", Integer),
     Column("seq_mask", Text),  # hexadecimal: the 2.0.1 sequence numbers seen
+    Column("frame_seq", BigInteger, nullable=False, default=0),  # readings of younger frames are not in this row yet
     Column("stop_reason", Text),
     Column("end_cause", Text),
     Column("revision", Integer, nullable=False, default=0),
@@ -160,6 +161,7 @@ readings = Table(
     Column("soc_percent", Integer),
     Column("flags", Integer, nullable=False, default=0),  # 1 = signed
     Column("frame_seq", BigInteger),
+    Column("seq_no", Integer),  # of the 2.0.1 TransactionEvent that brought it
     sqlite_with_rowid=False,
 )
 

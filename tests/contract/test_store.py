@@ -18,7 +18,7 @@ def frame(seq: int, station_no: int = 7, text: str = "x") -> tuple[Any, ...]:
 
 
 def reading(subject: int, at_ms: int, wh: int) -> tuple[Any, ...]:
-    return (subject, at_ms, 1001, wh, at_ms, at_ms, "sample", 3000, None, None, None, 0, 1)
+    return (subject, at_ms, 1001, wh, at_ms, at_ms, "sample", 3000, None, None, None, 0, 1, None)
 
 
 def fact(kind: str, n: int) -> tuple[Any, ...]:
@@ -147,7 +147,7 @@ async def test_an_older_session_write_never_covers_a_newer_one(open_store: Any) 
         told = Told()
         store.submit(unit(told, (Put.SESSION, session_row(version=5, state="ENDED"))))
         store.submit(unit(told, (Put.SESSION, session_row(version=4, state="ACTIVE"))))
-        meter = (3, 99, 1, 99, 1, 1, None, "0", 1, 42, 3)
+        meter = (3, 99, 1, 99, 1, 1, None, "0", 7, 1, 42, 3)
         store.submit(unit(told, (Put.SESSION_METER, meter)))
         await told.wait(3)
         row = await store.read(lambda tx: tx.one(Table.SESSIONS, no=42))
@@ -275,7 +275,7 @@ def session_row(*, version: int, state: str) -> tuple[Any, ...]:
     values: dict[str, Any] = dict.fromkeys(SESSION_COLUMNS)
     values |= {
         "no": 42, "id": "s-42", "station": "CP1", "evse": 1, "connector": 1, "state": state, "open": 1,
-        "version": version, "energy_wh": 1000, "revision": 0, "last_no": 42, "tx_ids": "[]",
+        "version": version, "energy_wh": 1000, "revision": 0, "frame_seq": 0, "last_no": 42, "tx_ids": "[]",
         "updated_ms": 1, "data": "{}",
     }  # fmt: skip
     return tuple(values[name] for name in SESSION_COLUMNS)

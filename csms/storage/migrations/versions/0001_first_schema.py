@@ -318,6 +318,7 @@ def upgrade() -> None:
         sa.Column("soc_percent", sa.Integer(), nullable=True),
         sa.Column("flags", sa.Integer(), nullable=False),
         sa.Column("frame_seq", sa.BigInteger(), nullable=True),
+        sa.Column("seq_no", sa.Integer(), nullable=True),
         sa.PrimaryKeyConstraint("subject", "at_ms", "socket", "register_wh"),
         sqlite_with_rowid=False,
     )
@@ -393,6 +394,7 @@ def upgrade() -> None:
         sa.Column("power_at_ms", sa.BigInteger(), nullable=True),
         sa.Column("soc_percent", sa.Integer(), nullable=True),
         sa.Column("seq_mask", sa.Text(), nullable=True),
+        sa.Column("frame_seq", sa.BigInteger(), nullable=False),
         sa.Column("stop_reason", sa.Text(), nullable=True),
         sa.Column("end_cause", sa.Text(), nullable=True),
         sa.Column("revision", sa.Integer(), nullable=False),
