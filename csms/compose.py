@@ -269,7 +269,8 @@ class System:
             bell=self.bell,
             link_of=self.link_of,
             call_timeout_s=config.ocpp.call_timeout_s,
-            start_window_s=config.beckn.start_timeout_s,
+            start_window_s=config.limits.start_s,
+            sold_start_window_s=config.beckn.start_timeout_s,
             count=lambda outcome: self.metrics_of.calls.labels(outcome).inc(),
         )
         self.station_news = StationNews(

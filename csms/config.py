@@ -109,7 +109,9 @@ class BecknConfig(_Section):
     discover_per_min: int = 120
     circle_km: float = 50
     max_items: int = 200
-    start_timeout_s: float = Field(60, gt=0)
+    start_timeout_s: float = Field(
+        60, gt=0, description="a sold start without effect is given up after this, and may be tried again"
+    )
     callback_hosts_private: bool = Field(
         False, description="callbacks may go to private hosts that the registry does not list for the buyer app"
     )
@@ -159,7 +161,7 @@ class BusConfig(_Section):
 class LimitsConfig(_Section):
     """Timers of SESSIONS 5.6 and the bounds that protect us."""
 
-    start_s: float = Field(150, gt=0)
+    start_s: float = Field(150, gt=0, description="an operator's start without effect is given up after this")
     notify_s: int = Field(60, ge=0)
     drain_s: int = Field(180, ge=0)
     drain_max_s: int = Field(1800, ge=0)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import Any
+from weakref import WeakKeyDictionary
 
 
 class InProcessBell:
@@ -11,7 +13,8 @@ class InProcessBell:
 
     def __init__(self) -> None:
         self._waiters: dict[str, set[asyncio.Event]] = {}
-        self._rung: dict[tuple[str, int], int] = {}
+        # What each task has heard, by topic; a task that ends (a reader of events that went away) is forgotten.
+        self._heard: WeakKeyDictionary[asyncio.Task[Any], dict[str, int]] = WeakKeyDictionary()
         self._count: dict[str, int] = {}
 
     def ring(self, topic: str) -> None:
@@ -22,9 +25,11 @@ class InProcessBell:
 
     async def wait(self, topic: str, timeout_s: float) -> None:
         """Return at the next ring since this task's last wait, or after `timeout_s`."""
-        me = (topic, id(asyncio.current_task()))
-        if self._rung.get(me) != (count := self._count.get(topic, 0)):
-            self._rung[me] = count
+        task = asyncio.current_task()
+        assert task is not None
+        heard = self._heard.setdefault(task, {})
+        if heard.get(topic) != (count := self._count.get(topic, 0)):
+            heard[topic] = count
             return
         event = asyncio.Event()
         waiters = self._waiters.setdefault(topic, set())
@@ -36,8 +41,4 @@ class InProcessBell:
                     await event.wait()
         finally:
             waiters.discard(event)
-            self._rung[me] = self._count.get(topic, 0)
-
-    def forget(self, topic: str) -> None:
-        """Drop what is remembered about the current task (an SSE client that went away)."""
-        self._rung.pop((topic, id(asyncio.current_task())), None)
+            heard[topic] = self._count.get(topic, 0)

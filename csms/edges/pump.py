@@ -106,6 +106,7 @@ class Pump:
         link_of: Callable[[str], Link | None],
         call_timeout_s: float,
         start_window_s: float,
+        sold_start_window_s: float,
         count: Callable[[str], None],
     ) -> None:
         self._store = store
@@ -117,6 +118,7 @@ class Pump:
         self._link_of = link_of
         self._call_timeout_s = call_timeout_s
         self._start_window_s = start_window_s
+        self._sold_start_window_s = sold_start_window_s
         self._count = count
         self._waiting: dict[str, _Waiting] = {}
         self._live: dict[str, Instruction] = {}  # sent and not over, by id
@@ -465,9 +467,10 @@ class Pump:
     async def _expire(self) -> None:
         now_ms = self._clock.now_ms()
         for instruction in list(self._live.values()):
-            life_s = (
-                self._start_window_s if instruction.kind is Kind.START else _ACCEPTED_LIFE_S.get(instruction.kind, 300)
-            )
+            if instruction.kind is not Kind.START:
+                life_s: float = _ACCEPTED_LIFE_S.get(instruction.kind, 300)
+            else:  # a buyer watches a screen; at a charger there is a cable to fetch
+                life_s = self._start_window_s if instruction.order_id is None else self._sold_start_window_s
             since_ms = instruction.sent_ms or instruction.issued_ms
             if now_ms - since_ms < life_s * 1000:
                 continue

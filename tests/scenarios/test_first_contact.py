@@ -30,7 +30,8 @@ async def test_a_local_session_is_stored_as_the_charger_metered_it(tmp_path: Pat
                     if session["state"] == "SETTLED":
                         break
                     await asyncio.sleep(0.05)
-            assert session["energy_wh"] == truth.delivered_wh
+            # The meter shows whole Wh; what really flowed ends somewhere between two of them.
+            assert abs(session["energy_wh"] - truth.delivered_wh) <= 1
             assert session["quality"] == "A"
             assert session["token"] == "TAG1"
             assert session["end_cause"] == "Local"

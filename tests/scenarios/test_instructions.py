@@ -33,8 +33,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 ACCEPTED = {"status": "Accepted"}
 SETTINGS: dict[str, dict[str, Any]] = {
     "ocpp": {"call_timeout_s": 1.5},
-    "beckn": {"start_timeout_s": 2},
-    "limits": {"stop_s": 1, "stop_tries": 3},
+    "limits": {"start_s": 2, "stop_s": 1, "stop_tries": 3},
 }
 
 

@@ -278,7 +278,10 @@ class Link:
         for event in events:
             match event:
                 case Asked(call):
-                    self._ask(call, raw)
+                    try:
+                        self._ask(call, raw)
+                    except Exception:  # noqa: BLE001  # logged and answered by _failed
+                        self._failed(call.message_id, call.action)
                 case Settled(message_id, outcome):
                     self._settle(message_id, outcome)
                 case Garbled(malformed):
