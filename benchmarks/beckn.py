@@ -207,7 +207,7 @@ def location(n: int, evses: int) -> dict[str, Any]:
         "time_zone": "Asia/Kolkata",
         "evses": [
             {
-                "uid": f"bench-{n}-{k}",
+                "uid": f"bench-{n}*{k + 1}",
                 "evse_id": f"IN*BEN*E{n:04d}{k:03d}",
                 "status": "AVAILABLE",
                 "connectors": [connector(c + 1) for c in range(CONNECTORS)],
@@ -230,23 +230,25 @@ TARIFF: dict[str, Any] = {
 
 
 async def stock(server: Server, locations: int, evses: int) -> None:
-    """Put the tariff and the locations through the operator API, a few at a time."""
+    """Put the tariff, and locations of one charger each, through the operator API, a few at a time."""
     host, port = server.api
     headers = {"Authorization": f"Bearer {server.api_key}"}
     async with ClientSession(f"http://{host}:{port}", headers=headers) as session:
 
-        async def put(path: str, body: Any) -> None:
-            async with session.put(path, json=body) as response:
+        async def send(method: str, path: str, body: Any) -> None:
+            async with session.request(method, path, json=body) as response:
                 if response.status >= 300:
                     text = await response.text()
-                    raise BenchError(f"PUT {path}: HTTP {response.status} {text[:500]}")
+                    raise BenchError(f"{method} {path}: HTTP {response.status} {text[:500]}")
 
-        await put("/api/v1/tariffs/bench", TARIFF)
+        await send("PUT", "/api/v1/tariffs/bench", TARIFF)
         numbers = iter(range(locations))
 
         async def some() -> None:
             for n in numbers:
-                await put(f"/api/v1/locations/bench-{n}", location(n, evses))
+                charger = {"id": f"bench-{n}", "location_id": f"bench-{n}", "rated_kw": 60}
+                await send("POST", "/api/v1/chargers", charger)
+                await send("PUT", f"/api/v1/locations/bench-{n}", location(n, evses))
 
         await asyncio.gather(*(some() for _ in range(FILL_AT_ONCE)))
 

@@ -285,8 +285,12 @@ class Bench:
             if certified is None:
                 self.note("idle over TLS was not weighed: no openssl to make a certificate with")
                 return
-            with running("ours", self.server_core, certified) as server:
-                result = self._weigh(server, server.need("wss"), tls=True)
+            try:
+                with running("ours", self.server_core, certified) as server:
+                    result = self._weigh(server, server.need("wss"), tls=True)
+            except BenchError as problem:
+                self.note(f"idle over TLS was not weighed: {problem}")
+                return
         self.found.idle_tls_kib = result.kib_per_connection
 
     def _with_certificate(self, folder: Path) -> Ours | None:

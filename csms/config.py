@@ -313,7 +313,7 @@ def _describe(problem: ErrorDetails, path: Path | None, text: str) -> str:
         line = _line_of(names, text)
         if line is not None:
             where = f"{path}:{line}"
-    what = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"]
+    what = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
     return f"{where}: {key}: {what}"
 
 
