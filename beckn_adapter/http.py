@@ -121,6 +121,8 @@ class Receiver:
         except StoreDown:
             error = BecknError(INTERNAL, "the message could not be stored; send it again")
             return self._nack(503, None, error)
+        except web.RequestPayloadError:
+            return self._nack(400, None, BecknError(INVALID_REQUEST, "the body cannot be read"))
         except Exception:
             log.exception("beckn.receive_failed", path=request.path)
             return self._nack(500, None, BecknError(INTERNAL, "this is our fault; send the message again"))

@@ -76,7 +76,7 @@ from csms.edges.pump import Pump
 from csms.observe import Metrics, configure_logging
 from csms.payments.simulated import SimulatedGateway
 from csms.ports import Follower, Table
-from csms.storage.migrate import SchemaTooNew, migrate_sqlite
+from csms.storage.migrate import DatabaseProblem, migrate_sqlite
 from csms.storage.sqlite import SqliteStore
 
 log = structlog.get_logger()
@@ -148,7 +148,7 @@ class ApiCharging:
         await self.charging.close_session(session_id, reason, who)
 
     def save_meters(self) -> bool:
-        """Write what ordinary readings changed; False when nothing waited."""
+        """Write what ordinary readings changed; False when it is written."""
         return self.charging.save_meters()
 
 
@@ -610,7 +610,7 @@ async def run(config: Config) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopping.set)
 
-    public = _listen(config.beckn.host, config.beckn.port, "beckn.port")
+    public = _listen(config.beckn.host, config.beckn.port, "beckn")
     public_url = _url(config.beckn.host, public)
     system = System(config, public_url)
     await system.store.start()
@@ -621,8 +621,8 @@ async def run(config: Config) -> None:
         try:
             await system.ocpp.start(config.ocpp.host, config.ocpp.port)
         except OSError as error:
-            raise ServeProblem(_taken("ocpp.port", config.ocpp.port, error)) from error
-        operator = _listen(config.api.host, config.api.port, "api.port")
+            raise ServeProblem(_taken("ocpp", config.ocpp.host, config.ocpp.port, error)) from error
+        operator = _listen(config.api.host, config.api.port, "api")
         runners += [
             await _serve(build_operator_app(system), operator),
             await _serve(_public_app(system), public),
@@ -667,10 +667,13 @@ def _say(line: str) -> None:
 
 def _prepare(config: Config) -> Any:
     """Folder, lock, schema. One process owns a data folder."""
-    config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = config.sqlite_path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = path.with_name(path.name + ".lock").open("w")
+    try:
+        config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_name(path.name + ".lock").open("w")
+    except OSError as error:
+        raise ServeProblem(f"data_dir cannot be used: {error.filename}: {error.strerror}") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -678,7 +681,7 @@ def _prepare(config: Config) -> Any:
         raise ServeProblem(f"another server is using {path}; stop it or set another data_dir") from error
     try:
         done = migrate_sqlite(path, stamp=datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"))
-    except SchemaTooNew as problem:
+    except DatabaseProblem as problem:
         raise ServeProblem(str(problem)) from problem
     if done.changed:
         log.info(
@@ -687,7 +690,7 @@ def _prepare(config: Config) -> Any:
     return lock
 
 
-def _listen(host: str, port: int, name: str) -> socket.socket:
+def _listen(host: str, port: int, section: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -695,12 +698,14 @@ def _listen(host: str, port: int, name: str) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise ServeProblem(_taken(name, port, error)) from error
+        raise ServeProblem(_taken(section, host, port, error)) from error
     return listener
 
 
-def _taken(name: str, port: int, error: OSError) -> str:
-    return f"cannot listen on port {port} ({error.strerror}); set {name} to a free one, or to 0 for any"
+def _taken(section: str, host: str, port: int, error: OSError) -> str:
+    if error.errno in {errno.EADDRINUSE, errno.EACCES}:
+        return f"cannot listen on port {port} ({error.strerror}); set {section}.port to a free one, or to 0 for any"
+    return f"cannot listen on {host!r} ({error.strerror}); set {section}.host to an address of this machine"
 
 
 def _host(host: str) -> str:
@@ -778,6 +783,13 @@ def _account(config: Config) -> Mapping[str, str]:
     return account
 
 
+def check_names(config: Config) -> None:
+    """What a configuration names and serving would trip over. Raises ServeProblem or ConfigProblem."""
+    _registry(config)
+    if config.beckn.signing_key is not None or config.beckn.signing_key_file is not None:
+        _beckn_seed(config)
+
+
 def _bootstrap_key(config: Config) -> str:
     if config.api.bootstrap_key is not None:
         return config.api.bootstrap_key.get_secret_value()
@@ -792,7 +804,9 @@ def _beckn_seed(config: Config) -> bytes:
         try:
             text = beckn.signing_key_file.read_text(encoding="utf-8")
         except OSError as error:
-            raise ServeProblem(f"beckn.signing_key_file: {error}") from error
+            raise ServeProblem(f"beckn.signing_key_file: cannot read {error.filename}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ServeProblem(f"beckn.signing_key_file: {beckn.signing_key_file} is not base64") from error
     else:
         text = _secret_file(config.data_dir / "beckn-seed", base64.b64encode(bytes(SigningKey.generate())).decode())
     raw = decode_seed(text)

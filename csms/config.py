@@ -248,13 +248,15 @@ def load(path: Path | None, environ: dict[str, str] | None = None) -> Config:
             values = tomllib.loads(text)
         except OSError as error:
             raise ConfigProblem(f"cannot read {path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigProblem(f"{path}: not a text in UTF-8 (byte {error.start})") from error
         except tomllib.TOMLDecodeError as error:
             raise ConfigProblem(f"{path}: {error}") from error
-    _overlay(values, env)
+    variables = _overlay(values, env)
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        lines = [_describe(problem, path, text) for problem in error.errors()]
+        lines = [_describe(problem, path, text, variables) for problem in error.errors()]
         raise ConfigProblem("\n".join(lines)) from error
 
 
@@ -263,7 +265,9 @@ _NOT_KEYS = {"CONFIG", "URL", "API_KEY", "FAULT_SEEDS", "TEST_PG_DSN", "CHROMIUM
 _NOT_OURS = "SIM_"
 
 
-def _overlay(values: dict[str, Any], env: dict[str, str]) -> None:
+def _overlay(values: dict[str, Any], env: dict[str, str]) -> dict[tuple[str, ...], str]:
+    """Lay the environment over the file's values; which variable each key came from."""
+    variables: dict[tuple[str, ...], str] = {}
     for name, raw in sorted(env.items()):
         key = name.removeprefix(ENV_PREFIX)
         if not name.startswith(ENV_PREFIX) or key in _NOT_KEYS or key.startswith(_NOT_OURS):
@@ -276,6 +280,8 @@ def _overlay(values: dict[str, Any], env: dict[str, str]) -> None:
                 value = Path(raw).read_text(encoding="utf-8").strip()
             except OSError as error:
                 raise ConfigProblem(f"{name}: cannot read {raw}: {error.strerror}") from error
+            except UnicodeDecodeError as error:
+                raise ConfigProblem(f"{name}: {raw} is not a text in UTF-8 (byte {error.start})") from error
         target = values
         for part in parts[:-1]:
             nested = target.setdefault(part, {})
@@ -283,6 +289,8 @@ def _overlay(values: dict[str, Any], env: dict[str, str]) -> None:
                 raise ConfigProblem(f"{name}: {part} is not a section")
             target = nested
         target[parts[-1]] = _typed(parts, value)
+        variables[tuple(parts)] = name
+    return variables
 
 
 def _is_key(parts: list[str]) -> bool:
@@ -297,7 +305,7 @@ def _is_key(parts: list[str]) -> bool:
 
 def _typed(parts: list[str], value: Any) -> Any:
     """Lists and tables come as TOML text in the environment; scalars are left to pydantic."""
-    if isinstance(value, str) and value[:1] in "[{":
+    if isinstance(value, str) and value.startswith(("[", "{")):
         try:
             return tomllib.loads(f"v = {value}")["v"]
         except tomllib.TOMLDecodeError as error:
@@ -305,11 +313,14 @@ def _typed(parts: list[str], value: Any) -> Any:
     return value
 
 
-def _describe(problem: ErrorDetails, path: Path | None, text: str) -> str:
+def _describe(problem: ErrorDetails, path: Path | None, text: str, variables: dict[tuple[str, ...], str]) -> str:
     names = [str(part) for part in problem["loc"]]
     key = ".".join(names)
     where = "environment"
-    if path is not None:
+    variable = next((variables[tuple(names[:n])] for n in range(len(names), 0, -1) if tuple(names[:n]) in variables), None)
+    if variable is not None:
+        where = variable
+    elif path is not None:
         line = _line_of(names, text)
         if line is not None:
             where = f"{path}:{line}"

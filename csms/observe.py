@@ -12,6 +12,8 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web import RequestPayloadError
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 _SECRET_KEYS = frozenset(
@@ -61,6 +63,16 @@ def configure_logging(level: str, json: bool | None) -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, force=True)
     # The library logs every handshake that a port scanner breaks off, with a traceback.
     logging.getLogger("websockets").setLevel(logging.CRITICAL)
+    logging.getLogger("aiohttp.server").addFilter(_own_bugs_only)
+
+
+def _own_bugs_only(record: logging.LogRecord) -> bool:
+    """What a scanner sends that is no HTTP is one short line, and not the library's traceback with its bytes."""
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, HttpProcessingError | RequestPayloadError):
+        return True
+    structlog.get_logger().info("http.malformed", kind=type(error).__name__)
+    return False
 
 
 def _pass(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -281,6 +281,7 @@ class Buyer:
         await self.bap.pay(self._payment_url(payment), "paid")
         told = await self.wait_for("on_status", lambda c: _payment_of(c) in PAID, after=mark, timeout_s=timeout_s)
         self.paid += self._due_of(due)
+        self._topped_up = due
         return Bill(told.order)
 
     @property
@@ -303,7 +304,7 @@ class Buyer:
     def due(self) -> Decimal:
         """What the last bill still asks for."""
         finals = [c for c in self._mine("on_update") if Bill(c.order).order_status == "COMPLETED"]
-        return self._due_of(finals[-1]) if finals else ZERO
+        return self._due_of(finals[-1]) if finals and finals[-1] is not self._topped_up else ZERO
 
     # -- inside ----------------------------------------------------------------------------------------------------
 

@@ -106,8 +106,9 @@ def _figures(order: dict[str, Any], buyer: Buyer, result: Result) -> None:
     result.due_inr = max(ZERO, buyer.due)
     if (bill := buyer.bill) is not None:
         result.billed_inr, result.metered_kwh = bill.value, bill.metered_kwh
-        # What the buyer has back: the part of what was paid or held that was not billed.
-        result.refunded_inr = max(ZERO, buyer.paid - bill.value)
+        # What the buyer has back, so that paid + due = billed + returned: the part of what was paid or held that was
+        # not billed, and whatever of it a later bill asks for again.
+        result.refunded_inr = max(ZERO, buyer.paid + result.due_inr - bill.value)
     else:
         result.refunded_inr = buyer.refunded
 

@@ -182,6 +182,8 @@ async def problem_middleware(request: web.Request, handler: HttpHandler) -> web.
     except StoreDown:
         log.warning("api.store_down", method=request.method, route=_route(request))
         return Problem(STORE_DOWN, "Nothing was changed. Look at /readyz.", headers={"Retry-After": "5"}).answer()
+    except web.RequestPayloadError as error:
+        return invalid("body", "", f"The body cannot be read: {_first_line(error)}").answer()
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST or not _is_ours(request):
             raise
@@ -191,6 +193,11 @@ async def problem_middleware(request: web.Request, handler: HttpHandler) -> web.
         return Problem(
             OUR_FAULT, "The system made a mistake; its log says more. Nothing about it is your fault."
         ).answer()
+
+
+def _first_line(error: web.RequestPayloadError) -> str:
+    """The HTTP library's reason without its status, `400, message:`."""
+    return str(error).partition("message:")[2].strip().split("\n")[0] or "it broke off"
 
 
 def _route(request: web.Request) -> str:

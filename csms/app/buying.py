@@ -80,12 +80,15 @@ class Buying:
             payment = next((p for p in order.top_ups if p.payment_id == payment_id), None)
             if payment is None:
                 raise Refusal(Why.UNKNOWN_ORDER, "there is no such payment")
+            if held:
+                raise Refusal(Why.NOT_PAID, "a top-up is paid, not held: nobody would ever capture it")
             if amount_minor is not None and amount_minor != payment.amount_minor:
                 raise Refusal(Why.NOT_PAID, f"{amount_minor} paise were paid, {payment.amount_minor} were asked")
             top_up_made(tx, order, payment, ref, now_ms)
 
         await self._store.transact(work)
-        self._bell.ring("outbox")
+        for topic in ("outbox", "payments"):
+            self._bell.ring(topic)
 
 
 def _find(tx: ReadTx, payment_id: str) -> tuple[Order, bool] | None:

@@ -37,7 +37,7 @@ from csms.domain.matching import (
     match_stop,
     token_norm,
 )
-from csms.domain.meter import Marks
+from csms.domain.meter import Marks, RegisterKind
 from csms.domain.refusal import Refusal, Why
 from csms.domain.reported import Booted, Context, Metered, Reading, Started, StatusReported, Stopped
 from csms.domain.session import Session, State, Timing, apply, due, meter_fast, open_session, to_row
@@ -110,6 +110,7 @@ class Charging:
         self._on_lost = on_lost
         self._due: list[tuple[int, str, int]] = []  # (deadline, station, session no), may be stale
         self._unsaved: list[tuple[Station, Session]] = []  # rows that are behind their readings
+        self._saving = 0  # units of such rows on their way to the disk
         self._sampled: dict[int, tuple[int, int]] = {}  # session no -> (when, Wh) of the last MeterSampled
         self._starts_due: dict[str, asking.Instruction] = {}
 
@@ -556,7 +557,7 @@ class Charging:
                 self._unsaved.append((station, session))
 
     def save_meters(self) -> bool:
-        """Bring the rows of sessions up to their readings; False when they were. A few times a second at most.
+        """Bring the rows of sessions up to their readings; False when all of them are on the disk.
 
         An ordinary reading is stored by itself before it is answered, and a session that is loaded takes in what is
         younger than its row. So the row, which is wide, may follow once for many readings.
@@ -565,6 +566,7 @@ class Charging:
         saved: list[tuple[Station, Session]] = []
 
         def done(error: BaseException | None) -> None:
+            self._saving -= 1
             if error is not None:
                 for station, session in saved:
                     session.unsaved = True
@@ -577,8 +579,9 @@ class Charging:
                 self._save_meter(session, unit, now_ms)
                 saved.append((station, session))
         if unit.rows:
+            self._saving += 1
             self._store.submit(unit)
-        return bool(unit.rows)
+        return self._saving > 0
 
     def _arm(self, session: Session) -> None:
         if session.deadlines:
@@ -617,9 +620,10 @@ class Charging:
         session = next((s for s in station.known_sessions() if s.no == subject), None) if subject > 0 else None
         evse = session.evse if session is not None else where.evse if where is not None else 0
         connector = session.connector if session is not None else where.connector if where is not None else 0
+        sums = session is not None and session.register_kind is RegisterKind.INTERVAL
         for reading, original in zip(effective, told, strict=True):
             at_ms = reading.at_ms if reading.at_ms is not None else now_ms
-            self._reading(subject, at_ms, original, evse, connector, now_ms, unit, frame_seq)
+            self._reading(subject, at_ms, original, evse, connector, now_ms, unit, frame_seq, sums=sums)
 
     @staticmethod
     def _reading(
@@ -632,8 +636,11 @@ class Charging:
         unit: Unit,
         frame_seq: int | None,
         seq_no: int | None = None,
+        *,
+        sums: bool = False,
     ) -> None:
-        wh = told.register_wh if told.register_wh is not None else told.interval_wh
+        # What the session is worked out from after a restart: an interval is never taken for a register.
+        wh = told.interval_wh if sums else told.register_wh
         unit.put(
             Put.READING,
             (

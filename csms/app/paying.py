@@ -17,6 +17,7 @@ from csms.app.cases import open_case
 from csms.app.orders import act, ledger_of, post, take_order
 from csms.domain.ledger import EntryKind, LedgerEntry, top_up_paid
 from csms.domain.order import AskTopUp, CollectedBy, Order, Payment, PaymentStatus, RefundDone, TopUpPaid
+from csms.domain.settlement import give_back_overpaid
 from csms.ports import Bell, Clock, Fact, Ids, PaymentRequest, Payments, Row, Store, Table, Tx
 
 log = structlog.get_logger()
@@ -98,7 +99,7 @@ def ask_top_up(tx: Tx, order: Order, due_minor: int, payments: Payments, now_ms:
 
 
 def top_up_made(tx: Tx, order: Order, payment: Payment, ref: str | None, now_ms: int) -> Order:
-    """The buyer paid the top-up. Told twice it changes nothing."""
+    """The buyer paid the top-up; what was not due any more goes back. Told twice it changes nothing."""
     if payment.status is PaymentStatus.COMPLETED:
         return order
     reference = ref or payment.txn_ref or payment.payment_id
@@ -111,6 +112,8 @@ def top_up_made(tx: Tx, order: Order, payment: Payment, ref: str | None, now_ms:
         by_bap=order.collected_by is CollectedBy.BAP,
     )
     post(tx, entries)
+    back = give_back_overpaid(ledger_of(tx, order.order_id), order.order_id, ref=reference, at_ms=now_ms)
+    queue_moves(tx, order, post(tx, back), now_ms)
     tx.change(Table.PAYMENTS, {"status": "done", "ref": reference}, key=payment.payment_id)
     done = Payment(
         payment_id=payment.payment_id,

@@ -205,17 +205,18 @@ class Stations:
             self.forget(station_id)
             return None
         station = _station_from(row)
-        if before is not None:
-            station.link, station.link_opened_ms = before.link, before.link_opened_ms
-            station.epoch = max(station.epoch, before.epoch)
-        self._put(station)
         for socket_row in sockets:
             station.sockets[socket_row["evse"], socket_row["connector"]] = socket_from(socket_row)
         for instruction_row in starting:
             if instruction_row["token"]:
                 station.starting[token_norm(instruction_row["token"]) or ""] = instruction_from(instruction_row)
         for session_row in reversed(sessions):
-            await self._load_session(session_row)
+            await self._load_session(session_row, station)
+        # Only now: a charger that comes back meanwhile must not meet half of its sessions.
+        if before is not None:
+            station.link, station.link_opened_ms = before.link, before.link_opened_ms
+            station.epoch = max(station.epoch, before.epoch)
+        self._put(station)
         return station
 
     async def refresh(self, station_id: str) -> Station | None:
@@ -290,11 +291,13 @@ class Stations:
         loaded = await self._load_session(row)
         return (station, loaded) if loaded is not None else None
 
-    async def _load_session(self, row: Row) -> Session | None:
-        station = self._by_id.get(row["station"])
+    async def _load_session(self, row: Row, station: Station | None = None) -> Session | None:
+        station = self._by_id.get(row["station"]) if station is None else station
         if station is None:
             return None
         readings = await self._store.read(lambda tx: tx.many(Table.READINGS, subject=row["no"], order="at_ms"))
+        if (known := next((s for s in station.known_sessions() if s.no == row["no"]), None)) is not None:
+            return known  # somebody else loaded it meanwhile; there is one of it
         registers = [r for r in readings if r["register_wh"] >= 0]
         newer = [r for r in registers if (r["frame_seq"] or 0) > row["frame_seq"]]
         session = from_row(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -86,13 +88,31 @@ def _show(rows: list[dict[str, Any]], columns: tuple[str, ...], *, as_json: bool
     if as_json:
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
+    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+    wide = sum(max(map(len, column)) + 3 for column in zip(columns, *cells, strict=True)) + 1
+    terminal = shutil.get_terminal_size().columns
+    if sys.stdout.isatty() and wide > terminal:  # an id that is cut off can be given to no other command
+        _blocks(cells, columns)
+        return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(*columns)
-    for row in rows:
-        table.add_row(*(_cell(row.get(column)) for column in columns))
-    Console().print(table)
+    for row_cells in cells:
+        table.add_row(*map(escape, row_cells))
+    Console(width=max(wide, terminal)).print(table)
+
+
+def _blocks(cells: list[list[str]], columns: tuple[str, ...]) -> None:
+    """A table that is too wide for the terminal: one block per row, one line per value."""
+    margin = max(map(len, columns))
+    for number, row in enumerate(cells):
+        if number:
+            typer.echo()
+        for column, value in zip(columns, row, strict=True):
+            if value:
+                typer.echo(f"{column:{margin}}  {value}")
 
 
 def _cell(value: Any) -> str:

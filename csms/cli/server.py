@@ -24,13 +24,28 @@ def fail(sentence: str, code: int = 1) -> NoReturn:
     raise typer.Exit(code)
 
 
+@contextmanager
+def _said() -> Iterator[None]:
+    """What a file does not allow ends the command with a sentence."""
+    from csms.storage.migrate import DatabaseProblem
+
+    try:
+        yield
+    except DatabaseProblem as problem:
+        fail(str(problem))
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+
+
 def _load(path: Path | None):  # type: ignore[no-untyped-def]  # Config is imported lazily
     from csms.config import ConfigProblem, load
 
     try:
-        return load(path)
+        settings = load(path)
+        _ = settings.sqlite_path  # a database this version cannot open is a mistake in the configuration, too
     except ConfigProblem as problem:
         fail(str(problem), 2)
+    return settings
 
 
 def _stamp() -> str:
@@ -107,15 +122,12 @@ def demo(
 def migrate(config: ConfigOption = None) -> None:
     """Bring the database to this version's schema (a backup is made first)."""
     settings = _load(config)
-    from csms.config import ConfigProblem
-    from csms.storage.migrate import SchemaTooNew, migrate_sqlite
+    from csms.storage.migrate import migrate_sqlite
 
-    try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with _said():
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _alone(settings.sqlite_path):
             done = migrate_sqlite(settings.sqlite_path, stamp=_stamp())
-    except (SchemaTooNew, ConfigProblem) as problem:
-        fail(str(problem))
     if not done.changed:
         typer.echo(f"{settings.sqlite_path}: already at {done.after}")
         return
@@ -133,11 +145,9 @@ def backup(target: Annotated[Path, typer.Argument(help="file to write")], config
         fail(f"{settings.sqlite_path} does not exist")
     if target.exists():
         fail(f"{target} exists already; a backup never overwrites")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with _said():
+        target.parent.mkdir(parents=True, exist_ok=True)
         backup_sqlite(settings.sqlite_path, target)
-    except OSError as error:
-        fail(str(error))
     typer.echo(f"{target}: {target.stat().st_size} bytes, integrity ok")
 
 
@@ -151,33 +161,55 @@ def restore(
     if not source.exists():
         fail(f"{source} does not exist")
     path: Path = settings.sqlite_path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(path):
-        _restore(source, path, force=force)
+    with _said():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _alone(path):
+            _restore(source, path, force=force)
 
 
 def _restore(source: Path, path: Path, *, force: bool) -> None:
-    from csms.storage.migrate import SchemaTooNew, backup_sqlite, migrate_sqlite
+    from csms.storage.migrate import fetch_backup, migrate_sqlite
 
+    if path.exists() and not force:
+        fail(f"{path} exists; stop the server and use --force to replace it (the old file is kept)")
+    incoming = path.with_name(path.name + ".restoring")
+    incoming.unlink(missing_ok=True)
+    fetch_backup(source, incoming)  # what is there stays untouched until the backup has proved to be one
     if path.exists():
-        if not force:
-            fail(f"{path} exists; stop the server and use --force to replace it (the old file is kept)")
-        kept = path.with_name(f"{path.name}.replaced-{_stamp()}")
-        backup_sqlite(path, kept)
-        for name in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
-            name.unlink(missing_ok=True)
-        typer.echo(f"kept: {kept}")
-    try:
-        backup_sqlite(source, path)
-        done = migrate_sqlite(path, stamp=_stamp())
-    except (OSError, SchemaTooNew) as error:
-        fail(str(error))
+        typer.echo(f"kept: {_put_aside(path)}")
+    incoming.replace(path)
+    done = migrate_sqlite(path, stamp=_stamp())
     typer.echo(f"{path}: restored from {source}, schema {done.after}")
+
+
+def _put_aside(path: Path) -> Path:
+    """Keep the database as one file; a damaged one, which is what restores are for, as the files it consists of."""
+    from csms.storage.migrate import DatabaseProblem, backup_sqlite
+
+    kept = path.with_name(f"{path.name}.replaced-{_stamp()}")
+    files = [path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")]
+    try:
+        backup_sqlite(path, kept)
+    except DatabaseProblem:
+        for file in files:
+            if file.exists():
+                file.replace(file.with_name(kept.name + file.name.removeprefix(path.name)))
+    else:
+        for file in files:
+            file.unlink(missing_ok=True)
+    return kept
 
 
 def config_check(config: ConfigOption = None) -> None:
     """Read the configuration and say what is wrong with it, by file and line."""
-    _load(config)
+    settings = _load(config)
+    from csms.compose import ServeProblem, check_names
+    from csms.config import ConfigProblem
+
+    try:
+        check_names(settings)
+    except (ServeProblem, ConfigProblem) as problem:
+        fail(str(problem), 2)
     typer.echo("ok")
 
 
@@ -199,7 +231,8 @@ def config_init(path: Annotated[Path, typer.Argument(help="file to write")] = Pa
     """Write a commented starting configuration."""
     if path.exists():
         fail(f"{path} exists already")
-    path.write_text(_STARTER, encoding="utf-8")
+    with _said():
+        path.write_text(_STARTER, encoding="utf-8")
     typer.echo(f"{path} written; edit it, then: csms config check --config {path}")
 
 
@@ -221,8 +254,9 @@ def keys_generate(
         return
     if target.exists():
         fail(f"{target} exists already; keys are never overwritten")
-    target.touch(mode=0o600)
-    target.write_text(seed + "\n", encoding="utf-8")
+    with _said():
+        target.touch(mode=0o600)
+        target.write_text(seed + "\n", encoding="utf-8")
     typer.echo(json.dumps({"signing_key_file": str(target), "signing_public_key": public}))
 
 

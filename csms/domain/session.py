@@ -17,6 +17,7 @@ from csms.domain.session_events import (
     AuthBad,
     AuthOk,
     BootSeen,
+    Ended,
     Event,
     FactsComplete,
     LateFact,
@@ -109,9 +110,17 @@ def apply(session: Session, event: Event, timing: Timing) -> list[Outcome]:
     change nothing.
     """
     turn = Turn(session, timing, event.now_ms, event.now_ms)
+    ended_with = _billed_by(session) if session.state is State.ENDED else None
     _dispatch(turn, event)
+    if ended_with is not None and session.state is State.ENDED and _billed_by(session) != ended_with:
+        # Not settled yet, so no revision; but whoever settles may have looked already, or could not price it.
+        turn.out.append(Ended())
     _note_fast(session)
     return turn.out
+
+
+def _billed_by(session: Session) -> tuple[object, ...]:
+    return session.energy_wh, session.quality, session.ended_at_ms, session.end_cause
 
 
 def _dispatch(turn: Turn, event: Event) -> None:

@@ -22,7 +22,7 @@ from enum import StrEnum
 from typing import Final
 
 from csms.domain.breakdown import Breakdown, Component, ComponentKind, Role
-from csms.domain.ledger import Account, EntryKind, LedgerEntry, Totals, entry
+from csms.domain.ledger import Account, EntryKind, LedgerEntry, Totals, entry, latest_revision
 from csms.domain.quote import Want, WantKind
 from csms.domain.tariff import Pattern, Slice, Terms, Usage, bill
 from csms.domain.units import from_minor, to_minor
@@ -121,6 +121,22 @@ def payable(breakdown: Breakdown, entries: Iterable[LedgerEntry]) -> Breakdown:
         description="Beyond the order, borne by the operator",
     )
     return replace(breakdown, components=(*breakdown.components, line))
+
+
+def give_back_overpaid(
+    entries: Sequence[LedgerEntry], order_id: str, *, ref: str, at_ms: int
+) -> tuple[LedgerEntry, ...]:
+    """What top-ups brought beyond what was due goes back: two were open at once, or the bill came down meanwhile."""
+    totals = Totals(entries)
+    over = -totals.account(Account.DUE)
+    if over <= 0:
+        return ()
+    revision = latest_revision(entries)
+    return tuple(
+        entry(order_id, revision, line.kind, line.amount_minor, at_ms=at_ms, part=f"overpaid:{ref}")
+        for line in [*_refund_lines(totals, over), _Line(K.TOP_UP_DUE, over)]
+        if line.amount_minor
+    )
 
 
 def settle_cancellation(entries: Sequence[LedgerEntry], charge: Charge) -> tuple[LedgerEntry, ...]:

@@ -152,6 +152,8 @@ def guarded(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> 
     async def call(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
+        except web.RequestPayloadError:
+            return web.json_response({"error": "the body cannot be read"}, status=400, headers=_HEADERS)
         except web.HTTPException as error:
             return web.json_response({"error": error.reason}, status=error.status, headers=_HEADERS)
         except Exception:

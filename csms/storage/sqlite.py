@@ -42,6 +42,7 @@ _PRAGMAS = (
 )
 _TOPICS = {int(Put.FACT): "journal", int(Put.INSTRUCTION): "instructions"}
 _READERS = 4
+_STATEMENTS_KEPT = 1024  # one text per kind of row and number of rows: with fewer each batch would be parsed anew
 _MAX_BATCH = 4096  # bounds how long a reader of the WAL, and a drain, can be kept waiting
 
 
@@ -72,6 +73,18 @@ class _Reader(aiosqlite.Connection):
         """The result of `query` on one snapshot."""
         result: T = await self._execute(self._on_snapshot, query)  # type: ignore[no-untyped-call]
         return result
+
+    async def close(self) -> None:
+        """SQLAlchemy's part goes on this thread too: any other may not touch it, not even at the exit."""
+        if self._core is not None:
+            await self._execute(self._let_go)  # type: ignore[no-untyped-call]
+        await super().close()
+
+    def _let_go(self) -> None:
+        assert self._core is not None
+        self._core.close()
+        self._core.engine.dispose()
+        self._core = None
 
     def _on_snapshot(self, query: Callable[[ReadTx], T]) -> T:
         if self._core is None:
@@ -190,7 +203,9 @@ class SqliteStore:
 
     def _open(self) -> None:
         # Autocommit mode: this file says BEGIN and COMMIT itself, SQLAlchemy only builds statements.
-        raw = sqlite3.connect(self._path, timeout=10, isolation_level=None, check_same_thread=False)
+        raw = sqlite3.connect(
+            self._path, timeout=10, isolation_level=None, check_same_thread=False, cached_statements=_STATEMENTS_KEPT
+        )
         for pragma in _PRAGMAS:
             raw.execute(pragma)
         self._raw = raw

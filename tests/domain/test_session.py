@@ -957,6 +957,27 @@ def test_a_boot_is_weak_evidence(evidence: BootEvidence, new: bool) -> None:
     assert is_new_boot_epoch(evidence) is new
 
 
+def test_what_changes_the_bill_between_end_and_settlement_is_told_again() -> None:
+    session = opened()
+    play(session, meter(T0 + MIN, 1500))
+    assert ev.Ended in kinds(play(session, stop(T0 + 10 * MIN, 5000)))
+    again = play(session, stop(T0 + 11 * MIN, 6000, key="e2"))
+    assert (session.state, session.energy_wh) == (S.ENDED, 5000)
+    assert ev.Ended in kinds(again)
+    assert ev.Ended not in kinds(play(session, stop(T0 + 11 * MIN, 6000, key="e2")))  # a repeat says nothing new
+
+
+def test_an_ended_session_that_could_not_be_priced_is_told_again_when_its_registers_come() -> None:
+    session = opened(start(wh=None))
+    for at_ms in (T0 + MIN, T0 + 31 * MIN):
+        play(session, ev.MeterSeen(at_ms, (Reading(at_ms=at_ms, power_w=7000),)))
+    play(session, stop(T0 + 40 * MIN, None), fired(T0 + 80 * MIN, Timer.T_DATA))
+    assert (session.state, session.quality) == (S.ENDED, Quality.D)
+    late = (Reading(at_ms=T0 + MIN, register_wh=1000), Reading(at_ms=T0 + 39 * MIN, register_wh=4600))
+    assert ev.Ended in kinds(play(session, ev.MeterSeen(T0 + 90 * MIN, late)))
+    assert (session.quality, session.energy_wh) == (Quality.C, 3600)
+
+
 def test_the_canonical_hash_ignores_order_offline_and_custom_data() -> None:
     one = {"a": 1, "b": [{"c": 2, "customData": {"vendorId": "x"}}], "offline": True}
     other = {"b": [{"c": 2}], "a": 1, "offline": False}

@@ -25,6 +25,7 @@ from csms.domain.settlement import (
     Charge,
     Delivery,
     delivery,
+    give_back_overpaid,
     margin_minor,
     settle,
     settle_cancellation,
@@ -377,6 +378,22 @@ def test_the_buyer_app_refunds_keeps_its_fee_and_owes_the_rest() -> None:
     assert (story.receivable_minor, story.collected_minor, story.finder_minor) == (0, 50_000, 750)
     down = settle(ledger, charge(2, of(29_000, finder_minor=750), 16_111), terms=AT_18, want=ENERGY)
     assert said(down) == {"PRICED": 1_000, "REFUND": -1_000}
+
+
+@pytest.mark.parametrize("by_bap", [False, True])
+def test_of_two_top_ups_open_at_once_what_was_not_due_any_more_goes_back(by_bap: bool) -> None:
+    ledger = opened(prepaid=50_000)
+    ledger += settle(ledger, charge(1, of(52_000), 28_900), terms=AT_18, want=ENERGY)
+    ledger += settle(ledger, charge(2, of(53_000), 29_500), terms=AT_18, want=ENERGY)
+    for ref, amount_minor in (("t1", 2_000), ("t2", 3_000)):
+        ledger += top_up_paid(ledger, "o", amount_minor=amount_minor, ref=ref, at_ms=3, by_bap=by_bap)
+        ledger += give_back_overpaid(ledger, "o", ref=ref, at_ms=3)
+    assert sum(e.amount_minor for e in ledger if e.kind in (K.REFUND, K.BAP_REFUND)) == -2_000
+    assert outstanding(ledger).due_minor == 0
+    assert is_closed(ledger)
+    ledger += settle(ledger, charge(3, of(51_000), 28_300), terms=AT_18, want=ENERGY)
+    assert is_closed(ledger)
+    assert summary(ledger).refunded_minor == 4_000
 
 
 def test_a_top_up_through_the_buyer_app_is_a_receivable() -> None:
