@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import fcntl
 import gc
 import os
@@ -15,6 +16,7 @@ import random
 import secrets
 import signal
 import socket
+import sqlite3
 import sys
 import time
 import uuid
@@ -288,6 +290,7 @@ class System:
             ordering=self.ordering,
             clock=self.clock,
             frames_days=config.retention.frames_days,
+            unused_s=config.limits.unused_s,
             every_second=[self.settling.tick, self.notices.tick],
         )
         self.followers = Followers(self.store, self.bell)
@@ -459,6 +462,9 @@ class System:
                 continue
             if fresh is not None:
                 self.charging_of.watch(fresh)
+                if fresh.link is None:
+                    now_ms = self.clock.now_ms()
+                    self.charging_of.link_down(fresh, now_ms, fresh.last_seen_ms or now_ms)
             return
 
     def reload_inventory(self) -> None:
@@ -613,7 +619,10 @@ async def run(config: Config) -> None:
     public = _listen(config.beckn.host, config.beckn.port, "beckn")
     public_url = _url(config.beckn.host, public)
     system = System(config, public_url)
-    await system.store.start()
+    try:
+        await system.store.start()
+    except sqlite3.Error as error:
+        raise ServeProblem(f"{config.sqlite_path} cannot be used as a database: {error}") from error
     runners: list[web.AppRunner] = []
     workers: list[asyncio.Task[Any]] = []
     try:

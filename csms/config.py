@@ -176,6 +176,9 @@ class LimitsConfig(_Section):
     final_s: int = Field(7 * 86400, gt=0)
     provisional_after_s: float = Field(300, ge=0, description="interrupted with the power gone: provisional refund")
     sample_interval_s: float = Field(60, gt=0, description="meter sample interval; three unseen ones are the margin")
+    unused_s: int = Field(
+        86400, gt=0, description="a paid order without a slot that was not started by then is cancelled and refunded"
+    )
     quote_life_s: float = Field(900, gt=0)
     writer_queue: int = Field(20000, ge=100, description="above it the sockets are not read until the writer caught up")
 
@@ -317,7 +320,9 @@ def _describe(problem: ErrorDetails, path: Path | None, text: str, variables: di
     names = [str(part) for part in problem["loc"]]
     key = ".".join(names)
     where = "environment"
-    variable = next((variables[tuple(names[:n])] for n in range(len(names), 0, -1) if tuple(names[:n]) in variables), None)
+    variable = next(
+        (variables[tuple(names[:n])] for n in range(len(names), 0, -1) if tuple(names[:n]) in variables), None
+    )
     if variable is not None:
         where = variable
     elif path is not None:

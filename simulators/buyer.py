@@ -74,13 +74,14 @@ class Buyer:
     payment: Json = field(default_factory=dict)
     paid: Decimal = ZERO
     is_hold: bool = False
+    _topped_up: Callback | None = None  # the bill whose rest was paid later
     _mark: int = 0  # position in bap.received when the order began
 
     def begin(self) -> None:
         """Forget the order; the next message belongs to a new transaction."""
         self.transaction_id = str(uuid.uuid4())
         self.order, self.quote, self.payment = {}, None, {}
-        self.paid, self.is_hold = ZERO, False
+        self.paid, self.is_hold, self._topped_up = ZERO, False, None
         self._mark = len(self.bap.received)
 
     @property

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from csms.app.cases import open_case
 from csms.app.ordering import Ordering
 from csms.app.orders import order_from
 from csms.app.paying import top_up_made
 from csms.domain.order import CollectedBy, Order
 from csms.domain.refusal import Refusal, Why
+from csms.domain.units import from_minor
 from csms.ports import Bell, Clock, ReadTx, Row, Store, Table, Tx
 
 
@@ -86,9 +88,29 @@ class Buying:
                 raise Refusal(Why.NOT_PAID, f"{amount_minor} paise were paid, {payment.amount_minor} were asked")
             top_up_made(tx, order, payment, ref, now_ms)
 
-        await self._store.transact(work)
+        try:
+            await self._store.transact(work)
+        except Refusal as refusal:
+            if amount_minor is not None:  # only a gateway's signed event names a sum: money came that has no place
+                why, sum_minor = refusal.detail, amount_minor
+                await self._store.transact(lambda tx: _unplaced(tx, payment_id, ref, sum_minor, why, now_ms))
+            raise
         for topic in ("outbox", "payments"):
             self._bell.ring(topic)
+
+
+def _unplaced(tx: Tx, payment_id: str, ref: str | None, amount_minor: int, why: str, now_ms: int) -> None:
+    """Money that belongs to no payment we ask for (any more): a person gives it back or books it."""
+    order = tx.one(Table.ORDERS, id=payment_id.removeprefix("pay-"))
+    open_case(
+        tx,
+        case_id=f"unplaced:{payment_id}:{ref or ''}:{amount_minor}",
+        type_="PAYMENT_UNPLACED",
+        severity="money",
+        order_id=order["id"] if order is not None else None,
+        text=f"The gateway took {from_minor(amount_minor)} for {payment_id} (reference {ref}), but {why}.",
+        now_ms=now_ms,
+    )
 
 
 def _find(tx: ReadTx, payment_id: str) -> tuple[Order, bool] | None:

@@ -165,9 +165,11 @@ class Stations:
         def query(tx: ReadTx) -> dict[str, Any]:
             newest_session = tx.many(Table.SESSIONS, order="-last_no", limit=1)
             newest_frame = tx.many(Table.FRAMES, order="-seq", limit=1)
+            seen = tx.many(Table.SESSIONS, order="-frame_seq", limit=1)
             return {
                 "session_no": (newest_session[0]["last_no"] if newest_session else 0) + 1,
-                "frame_seq": (newest_frame[0]["seq"] if newest_frame else 0) + 1,
+                # Old frames are dropped; what the sessions have taken in must stay behind the next number.
+                "frame_seq": max([0, *(row["seq"] for row in newest_frame), *(row["frame_seq"] for row in seen)]) + 1,
                 "stations": tx.many(Table.STATIONS, deleted=0),
                 "sockets": tx.many(Table.SOCKETS),
                 "open": tx.many(Table.SESSIONS, order="no", state=_IN_MEMORY),

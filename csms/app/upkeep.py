@@ -40,6 +40,7 @@ class Upkeep:
         ordering: Ordering,
         clock: Clock,
         frames_days: int,
+        unused_s: int,
         every_second: list[Callable[[int], Awaitable[None]]],
     ) -> None:
         self._store = store
@@ -48,6 +49,7 @@ class Upkeep:
         self._ordering = ordering
         self._clock = clock
         self._frames_days = frames_days
+        self._unused_ms = unused_s * 1000
         self._every_second = every_second
         self._seen: dict[str, int] = {}
 
@@ -66,6 +68,7 @@ class Upkeep:
                 if now_ms - slow_ms >= _SLOW_EVERY_MS:
                     slow_ms = now_ms
                     await self._orders(now_ms)
+                    await self._unused(now_ms)
                     await self._reservations(now_ms)
                     for job in self._every_second:
                         await job(now_ms)
@@ -101,6 +104,27 @@ class Upkeep:
                 continue
             order_id = row["id"]
             await self._store.transact(lambda tx, order_id=order_id: self._expire(tx, order_id, now_ms))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+
+    async def _unused(self, now_ms: int) -> None:
+        """Bought, never started, and no slot that ends it: the money goes back after a while."""
+        rows = await self._store.read(
+            lambda tx: tx.many(
+                Table.ORDERS, order="updated_ms", limit=1000, before=now_ms - self._unused_ms, state="CONFIRMED"
+            )
+        )
+        for order in map(order_from, rows):
+            if order.slot is None:
+                order_id = order.order_id
+                await self._store.transact(lambda tx, order_id=order_id: self._give_up(tx, order_id, now_ms))  # type: ignore[misc]  # as above
+
+    def _give_up(self, tx: Tx, order_id: str, now_ms: int) -> None:
+        row = tx.take(Table.ORDERS, id=order_id)
+        if row is None or row["state"] != "CONFIRMED" or row["updated_ms"] >= now_ms - self._unused_ms:
+            return
+        try:
+            self._ordering.cancel(tx, order_from(row), "no_show", CancelledBy.PROVIDER, now_ms, {})
+        except Refusal as refusal:
+            log.info("upkeep.not_given_up", order_id=order_id, why=refusal.detail)
 
     def _expire(self, tx: Tx, order_id: str, now_ms: int) -> None:
         row = tx.take(Table.ORDERS, id=order_id)

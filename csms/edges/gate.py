@@ -206,10 +206,12 @@ class Gate:
 
     def on_close(self, link: Link, code: int) -> None:
         """A link is gone. One that was replaced releases nothing: the newer one stands."""
-        station: Station = link.context
+        station = self._stations.get(link.context.id) or link.context
         if station.link is not link:
             return
         station.link = None
+        if station.reloading:
+            return  # its memory may hold what the disk refused; whoever reads it again sees that the link is gone
         self._charging.link_down(station, self._clock.now_ms(), link.last_seen_ms)
         log.info("link.closed", station=station.id, code=code)
 

@@ -126,7 +126,9 @@ class PublicPages:
             event = json.loads(raw)
             payment_id, status = event["payment_id"], event["status"]
             amount_minor = round(float(event["amount"]) * 100) if event.get("amount") is not None else None
-        except (ValueError, KeyError, TypeError):
+            if not isinstance(payment_id, str):
+                raise TypeError(payment_id)
+        except (ValueError, KeyError, TypeError, OverflowError):
             return web.json_response({"error": "payment_id and status are needed"}, status=400, headers=_HEADERS)
         if status not in {"paid", "authorized"}:
             return web.json_response({"status": "ignored"}, headers=_HEADERS)

@@ -15,7 +15,7 @@ def upkeep(store: Store, frames_days: int) -> Upkeep:
     nobody = cast("Any", None)
     return Upkeep(
         store=store, stations=nobody, charging=nobody, ordering=nobody, clock=nobody, frames_days=frames_days,
-        every_second=[],
+        unused_s=60, every_second=[],
     )  # fmt: skip
 
 

@@ -587,6 +587,25 @@ async def hook(shop: Shop, event: Any, secret: str | None = SECRET) -> Answer:
     return found
 
 
+async def unplaced_money(shop: Shop, payment_id: str) -> list[Json]:
+    """The cases about money of this payment that has no place."""
+    found = (await shop.server.api("GET", "/api/v1/cases?limit=200"))["items"]
+    return [case for case in found if case["type"] == "PAYMENT_UNPLACED" and payment_id in case["text"]]
+
+
+async def test_money_for_a_payment_that_was_replaced_is_shown_to_a_person(shop: Shop) -> None:
+    async with selling(shop) as (_, item):
+        buyer = shop.buyer()
+        quote = await buyer.select(item, kwh=1)
+        await buyer.init()
+        paid = {
+            "payment_id": buyer.payment["beckn:id"], "status": "paid", "amount": str(quote.value), "reference": "UTR-2",
+        }  # fmt: skip
+        await buyer.select(item, kwh=3)
+        assert (await hook(shop, paid)).status in {404, 409}
+        assert len(await unplaced_money(shop, paid["payment_id"])) == 1
+
+
 async def test_a_webhook_counts_when_it_is_signed_true_and_new(shop: Shop) -> None:
     async with selling(shop) as (_, item):
         buyer = shop.buyer()
@@ -597,7 +616,10 @@ async def test_a_webhook_counts_when_it_is_signed_true_and_new(shop: Shop) -> No
         }  # fmt: skip
         assert (await hook(shop, event, None)).status == 401
         assert (await hook(shop, event, "wrong")).status == 401
-        assert (await hook(shop, {**event, "amount": "1.00"})).status == 409
+        for _ in range(2):
+            assert (await hook(shop, {**event, "amount": "1.00"})).status == 409
+        (unplaced,) = await unplaced_money(shop, event["payment_id"])
+        assert "1.00" in unplaced["text"]
         assert (await hook(shop, {**event, "payment_id": "pay-unknown"})).status == 404
         nonsense = ({"status": "paid"}, {**event, "amount": "much"}, {**event, "payment_id": [1]})
         for broken in (b"", b"{", b"[]", b"7", *nonsense):
@@ -961,4 +983,16 @@ async def test_a_quote_that_runs_out_frees_its_slot_and_a_no_show_pays_its_fee(
         assert cancelled.payment_status == "PARTIALLY_REFUNDED"
         assert cancelled.value + cancelled.payment_amount == quick.paid
         assert len(shop.bap.messages(quick.transaction_id, "on_cancel")) == 1
+        shop.judge()
+
+
+async def test_what_was_bought_and_never_started_is_given_back_after_a_while(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    async with open_shop(tmp_path_factory.mktemp("unused"), {"limits": {"unused_s": 1}}) as shop:
+        async with selling(shop) as (_, item):
+            buyer = await bought(shop.buyer(), item)
+            told = Bill((await buyer.wait_for("on_cancel")).order)
+            assert (told.order_status, told.payment_status) == ("CANCELLED", "REFUNDED")
+            await money_back(shop, buyer, buyer.paid)
         shop.judge()

@@ -349,6 +349,7 @@ async def test_a_story_with_an_honest_seller_ends_well(name: str, tmp_path: Path
     if name == "offline-overrun-top-up":
         assert result.delivered_kwh == Decimal("3.5")
         assert result.billed_inr == result.paid_inr
+        assert result.due_inr == 0  # it was, and is paid
 
 
 async def test_a_seller_that_bills_too_much_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
