@@ -294,14 +294,16 @@ def usage_of(tx: Tx, session: Row) -> Usage:
     if start_ms is None or end_ms is None:
         return Usage()
     end_ms = max(start_ms, end_ms)
-    idle_minutes = int(json.loads(session["data"]).get("idle_ms") or 0) // 60_000
     readings = tx.many(Table.READINGS, order="at_ms", subject=session["no"])
     slices: list[Slice] = []
     at_ms, wh, left = start_ms, session["meter_start_wh"], energy_wh
+    highest_wh = None if wh is None else wh + energy_wh
     for reading in readings:
         register, when = reading["register_wh"], reading["at_ms"]
         if register < 0 or not at_ms < when < end_ms:
             continue
+        if highest_wh is not None and register > highest_wh:
+            continue  # beyond what was billed: a spike, which must not draw the rest into its quarter of an hour
         if wh is not None and register >= wh:
             part = min(register - wh, left)
             slices.append(Slice(start_ms=at_ms, end_ms=when, energy_wh=part))
@@ -309,7 +311,7 @@ def usage_of(tx: Tx, session: Row) -> Usage:
             at_ms = when
         wh = register
     slices.append(Slice(start_ms=at_ms, end_ms=end_ms, energy_wh=left))
-    return Usage(slices=_merged(slices), idle_minutes=idle_minutes)
+    return Usage(slices=_merged(slices), idle_minutes=_idle_minutes(session))
 
 
 def _merged(slices: list[Slice]) -> tuple[Slice, ...]:
@@ -333,7 +335,12 @@ def _minutes(session: Row) -> int:
 
 def _digest(session: Row) -> str:
     """What a bill depends on; equal digests need no new revision."""
-    return f"{session['energy_wh']}|{session['started_ms']}|{session['ended_ms']}|{session['end_cause']}"
+    idle_minutes = _idle_minutes(session)
+    return f"{session['energy_wh']}|{session['started_ms']}|{session['ended_ms']}|{session['end_cause']}|{idle_minutes}"
+
+
+def _idle_minutes(session: Row) -> int:
+    return int(json.loads(session["data"]).get("idle_ms") or 0) // 60_000
 
 
 def _settled(session: Row, revision: int, now_ms: int, order_id: str | None) -> Fact:
