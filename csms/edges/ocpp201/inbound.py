@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from csms.domain.access import Verdict, Why
 from csms.domain.reported import Metered, Started, Stopped
-from csms.edges.exchange import Desk, Exchange, Payload, carry_out, dumps, quarantine, report
-from csms.edges.ocpp16.inbound import log_only, remember
+from csms.edges.exchange import Desk, Exchange, Payload, dumps, quarantine, report
+from csms.edges.inbound import Inbound, action_and_payload, remember
 from csms.edges.ocpp201 import wire
 from csms.edges.ocpp201.repair import repair, safe_answer
-from csms.edges.ocppj.codes import Fault, Version
+from csms.edges.ocppj.codes import Version
 from csms.edges.ocppj.link import Handler, Link
 from csms.edges.ocppj.schemas import Problem, schemas_for
 
@@ -21,13 +20,15 @@ _ANSWERED_EMPTY: Final = wire.EMPTY_ANSWERS - MONEY - {"StatusNotification"}
 _FREE_TOKEN: Final = "NoAuthorization"  # noqa: S105 - a token type of the specification (C01.FR)
 
 
-class Dialect201:
+class Dialect201(Inbound):
     """`ocppj.link.Dialect` for OCPP 2.0.1."""
+
+    wire: ClassVar = wire
 
     money_actions = MONEY
 
     def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+        super().__init__(desk)
         self._schemas = schemas_for(Version.V201)
         self.handlers: Mapping[str, Handler] = {
             "BootNotification": self.boot,
@@ -44,39 +45,6 @@ class Dialect201:
             "GetCertificateStatus": self.certificate_status,
             **dict.fromkeys(_ANSWERED_EMPTY, self.notified),
         }
-
-    # -- provisioning
-
-    def boot(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:
-        """Answered with the registration the operator decided (B01-B03)."""
-        exchange = self._exchange(link, message_id, "BootNotification", raw)
-        station = exchange.station
-        self._desk.charging.boot(station, wire.boot(request), exchange.at_ms, exchange.unit)
-        accepted = station.registration == "Accepted"
-        interval_s = self._desk.heartbeat_interval_s if accepted else self._desk.pending_interval_s
-        exchange.submit(dumps(wire.boot_answer(station.registration, exchange.at_ms, interval_s)))
-
-    def heartbeat(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:  # noqa: ARG002 - the seam
-        """The current time, at once."""
-        desk = self._desk
-        if not self._may(link, message_id, "Heartbeat", raw):
-            return
-        now_ms = desk.clock.now_ms()
-        link.context.last_seen_ms = now_ms
-        answer = dumps(wire.heartbeat_answer(now_ms))
-        link.answer(message_id, answer)
-        desk.count("Heartbeat")
-        if desk.log_heartbeats:
-            log_only(desk, link, message_id, "Heartbeat", raw, answer, now_ms)
-
-    def status(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:
-        """StatusNotification."""
-        if not self._may(link, message_id, "StatusNotification", raw):
-            return
-        exchange = self._exchange(link, message_id, "StatusNotification", raw)
-        told = wire.status(request, exchange.station.quirks)
-        self._desk.charging.status(exchange.station, told, exchange.at_ms, exchange.unit)
-        exchange.submit()
 
     # -- charging
 
@@ -132,18 +100,11 @@ class Dialect201:
 
         self._money(link, message_id, "MeterValues", raw, work, note)
 
-    def _money(self, link: Link, message_id: str, action: str, raw: bytes, work: Any, note: str | None) -> None:
-        exchange = self._exchange(link, message_id, action, raw, note)
-        if exchange.station.registration != "Accepted":
-            exchange.refusal = (Fault.SECURITY, "This charging station is not accepted yet.")
-        carry_out(exchange, work)
-
     # -- the rest
 
     def notified(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:  # noqa: ARG002 - the seam
         """Reports, events and notices: stored as they came, answered `{}`."""
-        frame = json.loads(raw)
-        action, payload = str(frame[2]), frame[3] if isinstance(frame[3], dict) else {}
+        action, payload = action_and_payload(raw)
         if not self._may(link, message_id, action, raw):
             return
         exchange = self._exchange(link, message_id, action, raw)
@@ -162,10 +123,6 @@ class Dialect201:
         report(exchange, "DataTransfer", body, None, exchange.seq % 2**31, None)
         exchange.submit(dumps(wire.data_transfer_answer("UnknownVendorId")))
 
-    def sign_certificate(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:  # noqa: ARG002 - the seam
-        """No certificate authority is configured: Rejected."""
-        self._say(link, message_id, "SignCertificate", raw, wire.sign_certificate_answer(accepted=False))
-
     def charging_needs(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:  # noqa: ARG002 - the seam
         """No schedule is computed: Rejected, so that the station charges by its own."""
         self._say(link, message_id, "NotifyEVChargingNeeds", raw, wire.charging_needs_answer("Rejected"))
@@ -181,10 +138,6 @@ class Dialect201:
     def certificate_status(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:  # noqa: ARG002 - the seam
         """No OCSP responder is configured."""
         self._say(link, message_id, "GetCertificateStatus", raw, wire.certificate_status_answer(None))
-
-    def _say(self, link: Link, message_id: str, action: str, raw: bytes, answer: Payload) -> None:
-        if self._may(link, message_id, action, raw):
-            self._exchange(link, message_id, action, raw).submit(dumps(answer))
 
     def misfit(
         self,
@@ -209,21 +162,6 @@ class Dialect201:
         exchange = self._exchange(link, message_id, action, raw)
         quarantine(exchange, problems, state="waiting")
         exchange.submit(dumps(safe_answer(action)))
-
-    # -- the pieces
-
-    def _exchange(self, link: Link, message_id: str, action: str, raw: bytes, note: str | None = None) -> Exchange:
-        self._desk.count(action)
-        return Exchange(self._desk, link, message_id, action, raw, note)
-
-    def _may(self, link: Link, message_id: str, action: str, raw: bytes) -> bool:
-        """B02.FR.09, B03.FR.07: SecurityError for anything but a boot before the station is accepted."""
-        if link.context.registration == "Accepted":
-            return True
-        exchange = self._exchange(link, message_id, action, raw)
-        exchange.refusal = (Fault.SECURITY, "This charging station is not accepted yet.")
-        exchange.submit()
-        return False
 
 
 def _word(verdict: Verdict) -> str:
