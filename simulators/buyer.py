@@ -178,13 +178,15 @@ class Buyer:
         return self.order
 
     async def start(self, timeout_s: float | None = None) -> Bill:
-        """Ask for the session to start and wait until it is ACTIVE."""
+        """Ask for the session to start and wait until it has: ACTIVE, or further (a link may go at any moment)."""
         message = bodies.update(self.order, session_status="PENDING", order_status="CONFIRMED")
         callback = await self._ask(
             "update",
             message,
             "on_update",
-            is_it=lambda c: c.error is not None or Bill(c.order).session_status in {"ACTIVE", "COMPLETED"},
+            is_it=lambda c: (
+                c.error is not None or Bill(c.order).session_status in {"ACTIVE", "INTERRUPTED", "COMPLETED"}
+            ),
             timeout_s=timeout_s,
         )
         return Bill(callback.order)

@@ -196,14 +196,8 @@ class Killer:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", [*SEEDS, *(pytest.param(seed, marks=pytest.mark.faults) for seed in MORE_SEEDS)])
 async def test_a_server_that_is_killed_in_mid_story_bills_the_same(tmp_path: Path, seed: int) -> None:
-    await live_and_die(tmp_path, seed)
-
-
-@pytest.mark.faults
-@pytest.mark.parametrize("seed", MORE_SEEDS)
-async def test_a_server_that_is_killed_at_many_other_moments_bills_the_same(tmp_path: Path, seed: int) -> None:
     await live_and_die(tmp_path, seed)
 
 
