@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import structlog
 
 from csms.app.charging import Charging, NotInMemory
@@ -174,7 +175,7 @@ def logged_answer(message_id: str, answer: bytes) -> str:
 
 def dumps(payload: Mapping[str, Any]) -> bytes:
     """Compact JSON; the empty object without a call."""
-    return json.dumps(payload, separators=(",", ":")).encode() if payload else b"{}"
+    return msgspec.json.encode(payload) if payload else b"{}"
 
 
 def quarantine(exchange: Exchange, problems: list[Problem], *, rules: tuple[str, ...] = (), state: str) -> None:
