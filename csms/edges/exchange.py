@@ -116,7 +116,7 @@ class Exchange:
             code = error_code(self.link.version, self.refusal[0])
             response = json.dumps([4, self.message_id, code, self.refusal[1], {}])
         else:
-            response = f"[3,{json.dumps(self.message_id)},{self.answer.decode()}]"
+            response = logged_answer(self.message_id, self.answer)
         at_ms = self.at_ms
         return (
             self.seq, self.station.no, at_ms, 0, self.action, self.message_id, request, response,
@@ -169,8 +169,9 @@ async def _recalled(exchange: Exchange, work: Callable[[Exchange], Payload], nam
 
 def logged_answer(message_id: str, answer: bytes) -> str:
     """The frame that will leave, for the log."""
-    name = message_id if '"' not in message_id and "\\" not in message_id else json.dumps(message_id)[1:-1]
-    return f'[3,"{name}",{answer.decode()}]'
+    is_plain = '"' not in message_id and "\\" not in message_id and message_id.isprintable()
+    quoted = f'"{message_id}"' if is_plain else json.dumps(message_id)
+    return f"[3,{quoted},{answer.decode()}]"
 
 
 def dumps(payload: Mapping[str, Any]) -> bytes:
