@@ -305,7 +305,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "readings",
-        sa.Column("subject", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("no", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("subject", sa.Integer(), nullable=False),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
         sa.Column("socket", sa.Integer(), nullable=False),
         sa.Column("register_wh", sa.BigInteger(), nullable=False),
@@ -319,8 +320,8 @@ def upgrade() -> None:
         sa.Column("flags", sa.Integer(), nullable=False),
         sa.Column("frame_seq", sa.BigInteger(), nullable=True),
         sa.Column("seq_no", sa.Integer(), nullable=True),
-        sa.PrimaryKeyConstraint("subject", "at_ms", "socket", "register_wh"),
-        sqlite_with_rowid=False,
+        sa.PrimaryKeyConstraint("no"),
+        sa.UniqueConstraint("subject", "at_ms", "socket", "register_wh"),
     )
     op.create_table(
         "reports",
