@@ -26,15 +26,20 @@ def mask(value: Any, *, inside: bool = False) -> Any:
     match value:
         case dict():
             secret = _secret_members(value)
-            return {key: mask(member, inside=inside or key in secret) for key, member in value.items()}
+            return {_whole(key): mask(member, inside=inside or key in secret) for key, member in value.items()}
         case list():
             return [mask(item, inside=inside) for item in value]
         case str():
-            return MASK if inside and value else _URL_LOGIN.sub(f"{MASK}@", value)
+            return MASK if inside and value else _URL_LOGIN.sub(f"{MASK}@", _whole(value))
         case int() | float() if inside and not isinstance(value, bool):
             return MASK
         case _:
             return value
+
+
+def _whole(text: str) -> str:
+    """Without half characters: a charger may send them, no UTF-8 can show them."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def mask_text(raw: str) -> str:

@@ -252,3 +252,15 @@ async def test_a_status_with_words_of_its_own_is_taken(server: Server) -> None:
         found = {one["connector_id"]: one for one in (await charger(server, "STATUS"))["connectors"]}
         assert (found[1]["status"], found[2]["status"]) == ("Faulted", "Available")
         assert "MyOwnError" in (found[1]["error_code"], found[1]["vendor_error_code"])
+
+
+@pytest.mark.parametrize("bad", ["NaN", "1e999", '"\\ud800"'])
+async def test_a_money_frame_with_a_value_that_json_forbids_is_answered_and_not_lost(server: Server, bad: str) -> None:
+    async with Station16(server, f"NEARLY-{len(bad)}") as cp:
+        await cp.boot()
+        raw = f'[2,"q","StopTransaction",{{"transactionId":4711,"meterStop":{bad},"timestamp":"2026-01-02T03:04:05Z"}}]'
+        answer = cp.expect("q")
+        await cp.send(raw)
+        assert (await answer)[0] == 3
+        logged = await frames(server, cp.id, "StopTransaction")
+        assert any(frame["note"] for frame in logged)  # mended by a named rule, or kept aside with a case

@@ -7,6 +7,8 @@ schemas' business. `encode_*` write compact JSON, members in the order the calle
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -86,7 +88,9 @@ def parse(text: bytes | str) -> Frame:
     except RecursionError:
         return Malformed("nested too deeply", fault=Fault.RPC)
     except (msgspec.MsgspecError, UnicodeError, ValueError) as error:
-        return Malformed(f"not JSON: {error}", fault=Fault.RPC)
+        frame = _nearly_json(text)
+        if frame is None:
+            return Malformed(f"not JSON: {error}", fault=Fault.RPC)
     if not isinstance(frame, list):
         return Malformed("the frame is not an array", fault=Fault.RPC)
     if is_too_deep(frame):
@@ -102,6 +106,25 @@ def parse(text: bytes | str) -> Frame:
             return _error(frame)
         case _:
             return Malformed("the array is empty", fault=Fault.RPC)
+
+
+def _nearly_json(text: bytes | str) -> Any:
+    """What chargers send and JSON forbids: NaN, numbers beyond any double, half characters, bytes that are no UTF-8.
+
+    None when it is none of these. A number that is none stays as its text, so that the schema finds it and a money
+    frame is kept aside with it, instead of being lost for one bad sample.
+    """
+    said = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    try:
+        frame = json.loads(said, parse_constant=str, parse_float=_finite, strict=False)
+        return msgspec.json.decode(json.dumps(frame, ensure_ascii=False).encode("utf-8", "replace"))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+
+
+def _finite(text: str) -> float | str:
+    number = float(text)
+    return number if math.isfinite(number) else text
 
 
 def is_too_deep(value: object) -> bool:
