@@ -14,7 +14,8 @@ from csms.api.models import CURRENCY, Money, OpenView, Time, View, money, rupees
 from csms.api.pages import Page, PageQuery, encode, number_key
 from csms.api.routes import Call, Routes
 from csms.app import queries
-from csms.domain.ledger import EntryKind, LedgerEntry, summary
+from csms.app.orders import entry_from
+from csms.domain.ledger import summary
 from csms.domain.units import ZERO, rfc3339
 from csms.ports import ReadTx, Row, Table
 
@@ -177,12 +178,12 @@ async def show_ledger(call: Call[None, None]) -> Ledger:
 
     order, rows = await call.system.store.read(read)
     currency = _currency(json.loads(order["data"]))
-    figures = summary(_entry(row) for row in rows)
+    figures = summary(entry_from(row) for row in rows)
     return Ledger(
         items=[
             Entry(
                 kind=row["kind"],
-                account=row["account"] or _entry(row).account.value,
+                account=row["account"] or entry_from(row).account.value,
                 amount=sure_money(row["amount_minor"], currency),
                 energy_wh=row["wh"],
                 revision=row["revision"],
@@ -199,19 +200,6 @@ async def show_ledger(call: Call[None, None]) -> Ledger:
                 for name, value in asdict(figures).items()
             }
         ),
-    )
-
-
-def _entry(row: Row) -> LedgerEntry:
-    return LedgerEntry(
-        order_id=row["order_id"],
-        revision=row["revision"],
-        kind=EntryKind(row["kind"]),
-        amount_minor=row["amount_minor"],
-        wh=row["wh"],
-        idem_key=row["idem_key"],
-        at_ms=row["at_ms"],
-        ref=row["ref"],
     )
 
 

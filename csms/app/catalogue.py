@@ -16,6 +16,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -285,7 +286,6 @@ def read_policy(data: Mapping[str, Any]) -> Policy:
 
 def read_offer(offer_id: str, data: Mapping[str, Any]) -> Offer:
     """`{name, percent, cap, flat, threshold_kwh, items, valid_from, valid_until}` -> an offer."""
-    from datetime import datetime
 
     def decimal(name: str) -> Decimal:
         try:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from csms.app.catalogue import Inventory, Offering
 from csms.app.instructions import issue
 from csms.app.orders import act, add_order, journal, ledger_of, order_from, post, save_order
+from csms.app.paying import queue_moves
 from csms.domain.access import order_token
 from csms.domain.breakdown import Breakdown, Role
 from csms.domain.instruction import Instruction, Kind
@@ -580,8 +581,6 @@ class Ordering:
 
 def _give_back(tx: Tx, order: Order, now_ms: int) -> None:
     """Settle an order that never charged: its fee is kept, everything else goes back."""
-    from csms.app.paying import queue_moves
-
     fee = order.cancellation_fee or Breakdown(currency=order.quote.currency, components=())
     charge = Charge(order_id=order.order_id, revision=1, breakdown=fee, delivered_wh=0, at_ms=now_ms)
     queue_moves(tx, order, post(tx, settle_cancellation(ledger_of(tx, order.order_id), charge)), now_ms)

@@ -95,19 +95,21 @@ def _columns(order: Order, now_ms: int) -> dict[str, Any]:
 
 def ledger_of(tx: ReadTx, order_id: str) -> list[LedgerEntry]:
     """Every entry of an order, in the order in which they were posted."""
-    return [
-        LedgerEntry(
-            order_id=row["order_id"],
-            revision=row["revision"],
-            kind=EntryKind(row["kind"]),
-            amount_minor=row["amount_minor"],
-            wh=row["wh"],
-            idem_key=row["idem_key"],
-            at_ms=row["at_ms"],
-            ref=row["ref"],
-        )
-        for row in tx.many(Table.LEDGER, order="no", order_id=order_id)
-    ]
+    return [entry_from(row) for row in tx.many(Table.LEDGER, order="no", order_id=order_id)]
+
+
+def entry_from(row: Row) -> LedgerEntry:
+    """A stored entry."""
+    return LedgerEntry(
+        order_id=row["order_id"],
+        revision=row["revision"],
+        kind=EntryKind(row["kind"]),
+        amount_minor=row["amount_minor"],
+        wh=row["wh"],
+        idem_key=row["idem_key"],
+        at_ms=row["at_ms"],
+        ref=row["ref"],
+    )
 
 
 def post(tx: Tx, entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:

@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from csms.edges.exchange import Desk, Exchange, Payload, Work, carry_out, dumps, logged_answer
+from csms.edges.exchange import Desk, Exchange, Payload, Work, carry_out, dumps, logged_answer, quarantine
 from csms.edges.ocppj.codes import Fault
 from csms.edges.ocppj.link import Link
+from csms.edges.ocppj.schemas import Problem
 from csms.ports import Put, Unit
 
 # A clock is set from it once in minutes, over a network: wording it anew for every heartbeat buys nothing.
@@ -89,6 +90,15 @@ class Inbound:
         if exchange.station.registration != "Accepted":
             exchange.refusal = (Fault.SECURITY, NOT_ACCEPTED)
         carry_out(exchange, work)
+
+    def _keep_original(
+        self, link: Link, message_id: str, action: str, raw: bytes, problems: list[Problem], rules: tuple[str, ...]
+    ) -> None:
+        """A frame that will be worked on as it was mended is also stored as it came; nobody waits for that."""
+        exchange = self._exchange(link, message_id, action, raw)
+        quarantine(exchange, problems, rules=rules, state="repaired")
+        exchange.unit.done = None
+        self._desk.store.submit(exchange.unit)
 
 
 def remember(exchange: Exchange, key: str, answer: Mapping[str, Any]) -> None:

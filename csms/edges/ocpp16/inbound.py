@@ -144,10 +144,7 @@ class Dialect16(Inbound):
                 self.status(link, message_id, request, raw)
             return
         if mended is not None and request is not None and not isinstance(request, list):
-            store = self._exchange(link, message_id, action, raw)
-            quarantine(store, problems, rules=mended.rules, state="repaired")
-            store.unit.done = None
-            self._desk.store.submit(store.unit)
+            self._keep_original(link, message_id, action, raw, problems, mended.rules)
             handler = {"StartTransaction": self.start, "MeterValues": self.meter_values, "StopTransaction": self.stop}
             handler[action](link, message_id, request, raw, f"repaired: {', '.join(mended.rules)}")
             return

@@ -152,10 +152,7 @@ class Dialect201(Inbound):
         mended = repair(action, payload, problems) if payload is not None else None
         request = self._schemas.fit(action, mended.payload) if mended is not None else None
         if mended is not None and request is not None and not isinstance(request, list):
-            store = self._exchange(link, message_id, action, raw)
-            quarantine(store, problems, rules=mended.rules, state="repaired")
-            store.unit.done = None
-            self._desk.store.submit(store.unit)
+            self._keep_original(link, message_id, action, raw, problems, mended.rules)
             handler = {"TransactionEvent": self.transaction_event, "MeterValues": self.meter_values}
             handler[action](link, message_id, request, raw, f"repaired: {', '.join(mended.rules)}")
             return
