@@ -54,6 +54,7 @@ from csms.app.follow import Followers
 from csms.app.news import StationNews
 from csms.app.ordering import Ordering, Selling
 from csms.app.paying import Paying
+from csms.app.reports import Reports
 from csms.app.settling import FOLLOWED as SETTLED
 from csms.app.settling import Settling, SettlingRules
 from csms.app.stations import Station, Stations
@@ -75,6 +76,7 @@ from csms.edges.ocppj.link import Link
 from csms.edges.ocppj.server import Hooks, Limits, OcppServer
 from csms.edges.public import PublicPages, guarded
 from csms.edges.pump import Pump
+from csms.edges.steward import Steward
 from csms.observe import Metrics, configure_logging
 from csms.payments.simulated import SimulatedGateway
 from csms.ports import Follower, Table
@@ -274,6 +276,17 @@ class System:
             start_window_s=config.limits.start_s,
             sold_start_window_s=config.beckn.start_timeout_s,
             count=lambda outcome: self.metrics_of.calls.labels(outcome).inc(),
+        )
+        self.reports = Reports(self.store)
+        self.steward = Steward(
+            stations=self.stations_of,
+            clock=self.clock,
+            link_of=self.link_of,
+            raw=self.pump.raw,
+            spawn=self.spawn,
+            steady_s=time.monotonic,
+            settle_s=config.ocpp.settle_s,
+            at_once=config.ocpp.errands_at_once,
         )
         self.station_news = StationNews(
             store=self.store, stations=self.stations_of, charging=self.charging_of, tokens=self.tokens,
@@ -586,6 +599,9 @@ class System:
             follow(Follower("settling", self.settling.on_facts, SETTLED)),
             follow(Follower("stations", self.station_news.on_facts, StationNews.FOLLOWED)),
             follow(Follower("notices", self.notices.on_facts, NOTICED)),
+            follow(Follower("reports", self.reports.on_facts, Reports.FOLLOWED)),
+            follow(Follower("steward", self.steward.on_facts, self.steward.followed)),
+            self.steward.run(),
             self.dispatch.run(),
             self.callbacks.run(),
             self.paying.run(),

@@ -57,6 +57,10 @@ class OcppConfig(_Section):
     max_frame_kib: int = Field(2048, ge=64, le=8192)
     handshakes_per_s: float = Field(200, gt=0)
     log_heartbeats: bool = Field(True, description="keep heartbeats in the frame log")
+    settle_s: float = Field(
+        10, ge=0, description="a charger that connects is left alone so long before we ask anything of our own accord"
+    )
+    errands_at_once: int = Field(50, ge=1, description="chargers that are asked of our own accord at the same time")
     node_secret_file: Path | None = None
 
 

@@ -52,6 +52,18 @@ class Table(StrEnum):
     API_KEYS = "api_keys"
     IDEMPOTENCY = "idempotency"
     RATINGS = "ratings"
+    CONFIGURATION = "configuration"
+    CONFIG_TEMPLATES = "config_templates"
+    PROVISIONING = "provisioning"
+    LOCAL_LISTS = "local_lists"
+    INSTALLED_PROFILES = "installed_profiles"
+    CERTIFICATES = "certificates"
+    VEHICLES = "vehicles"
+    FIRMWARE_IMAGES = "firmware_images"
+    FIRMWARE_JOBS = "firmware_jobs"
+    UPLOADS = "uploads"
+    MONITORS = "monitors"
+    DISPLAY_MESSAGES = "display_messages"
 
 
 class Put(IntEnum):

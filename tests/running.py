@@ -74,7 +74,14 @@ class Server:
 
     def _toml(self, seed: str) -> str:
         sections: dict[str, dict[str, Any]] = {
-            "ocpp": {"port": 0, "accept_unknown": "always", "ping_interval_s": 2, "silence_s": 6},
+            # Asked nothing of our own accord, unless a test is about that: then settle_s is its own.
+            "ocpp": {
+                "port": 0,
+                "accept_unknown": "always",
+                "ping_interval_s": 2,
+                "silence_s": 6,
+                "settle_s": 3600,
+            },
             "api": {"port": 0, "bootstrap_key": API_KEY},
             "beckn": {
                 "port": 0,

@@ -17,6 +17,7 @@ import msgspec
 import structlog
 
 from csms.app.charging import Charging, NotInMemory
+from csms.app.reports import stored_fact
 from csms.app.stations import Station, Stations
 from csms.edges.ocppj.codes import Fault, error_code
 from csms.edges.ocppj.link import Link
@@ -204,6 +205,8 @@ def quarantine(exchange: Exchange, problems: list[Problem], *, rules: tuple[str,
 def report(
     exchange: Exchange, kind: str, body: Payload, request_id: int | None, seq_no: int | None, at: str | None
 ) -> None:
-    """Store a report as it came (NotifyReport, NotifyEvent, …); a repeat of it changes nothing."""
-    row = (exchange.station.id, kind, request_id or 0, seq_no or 0, at or "", json.dumps(body), exchange.at_ms)
-    exchange.unit.put(Put.REPORT, row)
+    """Store a report as it came (NotifyReport, NotifyEvent, …), and the news of it; a repeat changes nothing."""
+    key = {"request_id": request_id or 0, "seq_no": seq_no or 0, "generated_at": at or ""}
+    exchange.unit.put(Put.REPORT, (exchange.station.id, kind, *key.values(), json.dumps(body), exchange.at_ms))
+    news = stored_fact(exchange.station.id, exchange.at_ms, kind, key)
+    exchange.unit.put(Put.FACT, (news.at_ms, news.kind, news.station, None, None, dumps(news.body).decode()))

@@ -34,6 +34,7 @@ stations = Table(
     Column("registration", Text, nullable=False, default="Accepted"),
     Column("password_hash", Text),
     Column("password_pending_hash", Text),
+    Column("security_profile_pending", Integer),  # asked of the charger; counts from its first connection with it
     Column("profile", Text),  # firmware profile id
     Column("quirks", Text, nullable=False, default="[]"),
     Column("location_id", Text),
@@ -503,4 +504,195 @@ ratings = Table(
     Column("value", Text, nullable=False),
     Column("feedback", Text, nullable=False, default="{}"),
     Column("at_ms", BigInteger, nullable=False),
+)
+
+# ── what we know of chargers, and what we want of them ────────────────────────────────────────────────────────
+
+configuration = Table(
+    "configuration",
+    metadata,
+    # What a charger last said about itself. `name` is a key (1.6) or `Component.Variable` (2.0.1) in full:
+    # `Component[instance]@evse.connector.Variable[instance]`, the parts that are absent left out.
+    Column("station", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("attribute", Text, primary_key=True, default="Actual"),  # 2.0.1: Actual, Target, MinSet, MaxSet
+    Column("value", Text),  # None: not set, or write-only
+    Column("mutability", Text),  # ReadOnly, WriteOnly, ReadWrite; None: not told
+    Column("data", Text, nullable=False, default="{}"),  # 2.0.1: the parts of the name, its characteristics
+    Column("seen_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+config_templates = Table(
+    "config_templates",
+    metadata,
+    # Values wanted of every charger that matches; of several that name the same key the highest priority counts.
+    Column("id", Text, primary_key=True),
+    Column("transport", Text),  # ocpp1.6, ocpp2.0.1; None: both, whatever a charger knows of it
+    Column("priority", Integer, nullable=False, default=0),
+    Column("match", Text, nullable=False, default="{}"),  # vendor, model (globs), location_id, charger_id
+    Column("wanted", Text, nullable=False, default="{}"),  # name -> value
+    Column("enabled", Integer, nullable=False, default=1),
+    Column("updated_ms", BigInteger, nullable=False),
+)
+
+provisioning = Table(
+    "provisioning",
+    metadata,
+    Column("station", Text, primary_key=True),
+    Column("state", Text, nullable=False),  # unknown, in-step, drifted, reboot-needed, failed
+    Column("drift", Text, nullable=False, default="[]"),  # [{name, wanted, found, outcome}]
+    Column("detail", Text),
+    Column("inventory_ms", BigInteger),  # when everything was read last
+    Column("inventory_firmware", Text),  # and which firmware said it
+    Column("checked_ms", BigInteger),
+    Column("updated_ms", BigInteger, nullable=False),
+)
+
+local_lists = Table(
+    "local_lists",
+    metadata,
+    Column("station", Text, primary_key=True),
+    Column("version", Integer, nullable=False, default=0),  # of the list we last sent and it took
+    Column("reported_version", Integer),  # what it said last; -1: it keeps no list
+    Column("entries", Text, nullable=False, default="{}"),  # what it holds: token -> what it was told of it
+    Column("state", Text, nullable=False),  # unknown, in-step, due, not-supported, failed
+    Column("detail", Text),
+    Column("checked_ms", BigInteger),
+    Column("updated_ms", BigInteger, nullable=False),
+)
+
+installed_profiles = Table(
+    "installed_profiles",
+    metadata,
+    # The shadow of the charging profiles a charger holds, as far as we set them or it told us.
+    Column("station", Text, primary_key=True),
+    Column("evse", Integer, primary_key=True),  # 1.6: the connector; 0: the whole charger
+    Column("profile_id", Integer, primary_key=True),
+    Column("purpose", Text, nullable=False),
+    Column("stack_level", Integer, nullable=False),
+    Column("tx_id", Text),
+    Column("origin", Text, nullable=False),  # csms: we set it; reported: the charger told us
+    Column("data", Text, nullable=False),  # the profile as it stands on the wire
+    Column("updated_ms", BigInteger, nullable=False),
+)
+
+certificates = Table(
+    "certificates",
+    metadata,
+    # Certificates that we issued to chargers, and those that chargers told us they hold.
+    Column("id", Text, primary_key=True),
+    Column("station", Text, nullable=False),
+    Column("role", Text, nullable=False),  # issued, installed
+    Column("use", Text, nullable=False),  # ChargingStationCertificate, CSMSRootCertificate, …
+    Column("serial", Text, nullable=False),  # hexadecimal, without leading zeros
+    Column("subject", Text),
+    Column("hash", Text, nullable=False, default="{}"),  # CertificateHashData as it stands on the wire
+    Column("pem", Text),
+    Column("valid_from_ms", BigInteger),
+    Column("expires_ms", BigInteger),
+    Column("state", Text, nullable=False),  # requested, sent, accepted, in-use, rejected, revoked, gone; held
+    Column("detail", Text),
+    Column("updated_ms", BigInteger, nullable=False),
+    Index("certificates_by_station", "station", "role"),
+    Index("certificates_by_expiry", "role", "expires_ms"),
+)
+
+vehicles = Table(
+    "vehicles",
+    metadata,
+    # Autocharge: a car that is known by its own number stands for a token, within its limits.
+    Column("id_norm", Text, primary_key=True),  # upper case, without separators
+    Column("id", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # mac, vin, evccid, emaid
+    Column("token", Text, nullable=False),  # uid_norm of the token it stands for
+    Column("limit_wh", BigInteger),
+    Column("limit_s", Integer),
+    Column("enabled", Integer, nullable=False, default=1),
+    Column("updated_ms", BigInteger, nullable=False),
+    Index("vehicles_by_token", "token"),
+)
+
+firmware_images = Table(
+    "firmware_images",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("vendor", Text),
+    Column("model", Text),
+    Column("version", Text, nullable=False),
+    Column("url", Text),  # where chargers fetch it, when it is kept elsewhere
+    Column("file", Text),  # its name below the files folder, when it is kept here
+    Column("sha256", Text),
+    Column("size", BigInteger),
+    Column("signing_certificate", Text),  # PEM
+    Column("signature", Text),  # base64
+    Column("created_ms", BigInteger, nullable=False),
+    Column("data", Text, nullable=False, default="{}"),
+)
+
+firmware_jobs = Table(
+    "firmware_jobs",
+    metadata,
+    # One charger in one campaign.
+    Column("id", Text, primary_key=True),
+    Column("campaign", Text, nullable=False),
+    Column("image", Text, nullable=False),
+    Column("station", Text, nullable=False),
+    Column("state", Text, nullable=False),  # waiting, asked, downloading, … installed, failed, cancelled
+    Column("request_id", Integer),
+    Column("status", Text),  # the charger's own last word
+    Column("detail", Text),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("due_ms", BigInteger),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("data", Text, nullable=False, default="{}"),
+    Index("firmware_jobs_by_station", "station", "state"),
+    Index("firmware_jobs_by_campaign", "campaign"),
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    # A place where one charger may put one file, with a secret of its own in the address.
+    Column("id", Text, primary_key=True),
+    Column("station", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # diagnostics, log
+    Column("log_type", Text),
+    Column("request_id", Integer),
+    Column("secret", Text, nullable=False),  # a digest
+    Column("state", Text, nullable=False),  # asked, uploading, received, failed, expired
+    Column("status", Text),  # the charger's own last word
+    Column("file_name", Text),
+    Column("file", Text),  # its name below the files folder
+    Column("size", BigInteger),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Index("uploads_by_station", "station", "state"),
+)
+
+monitors = Table(
+    "monitors",
+    metadata,
+    Column("station", Text, primary_key=True),
+    Column("monitor_id", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),  # Component.Variable, as in configuration
+    Column("type", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("severity", Integer, nullable=False),
+    Column("origin", Text, nullable=False),  # csms: we set it; reported: it was there
+    Column("data", Text, nullable=False, default="{}"),
+    Column("updated_ms", BigInteger, nullable=False),
+)
+
+display_messages = Table(
+    "display_messages",
+    metadata,
+    Column("station", Text, primary_key=True),
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("state", Text, nullable=False),  # asked, shown, refused, cleared
+    Column("detail", Text),
+    Column("data", Text, nullable=False),  # MessageInfo as it stands on the wire
+    Column("updated_ms", BigInteger, nullable=False),
 )

@@ -150,7 +150,7 @@ def test_the_migrations_make_exactly_the_tables_the_code_knows(tmp_path: Path) -
             "SELECT name FROM sqlite_master WHERE sql LIKE '%WITHOUT ROWID%'"
         ).fetchall()
     engine.dispose()
-    assert {name for (name,) in hidden} == {"answers"}
+    assert {name for (name,) in hidden} == {"answers", "configuration"}
 
 
 def test_a_backup_is_complete_while_somebody_writes(tmp_path: Path) -> None:
