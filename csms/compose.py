@@ -48,6 +48,7 @@ from beckn_adapter.v2.encode import Contact
 from beckn_adapter.v2.orders import Speaker
 from csms.api.server import build_operator_app
 from csms.app.buying import Buying
+from csms.app.calls import Calls
 from csms.app.catalogue import Inventory, Offering
 from csms.app.charging import Charging
 from csms.app.follow import Followers
@@ -278,6 +279,7 @@ class System:
             count=lambda outcome: self.metrics_of.calls.labels(outcome).inc(),
         )
         self.reports = Reports(self.store)
+        self.calls = Calls(self.store)
         self.steward = Steward(
             stations=self.stations_of,
             clock=self.clock,
@@ -600,6 +602,7 @@ class System:
             follow(Follower("stations", self.station_news.on_facts, StationNews.FOLLOWED)),
             follow(Follower("notices", self.notices.on_facts, NOTICED)),
             follow(Follower("reports", self.reports.on_facts, Reports.FOLLOWED)),
+            follow(Follower("calls", self.calls.on_facts, Calls.FOLLOWED)),
             follow(Follower("steward", self.steward.on_facts, self.steward.followed)),
             self.steward.run(),
             self.dispatch.run(),

@@ -53,7 +53,9 @@ class Reports:
             if not readers or fact.station is None:
                 continue
             report = await self._store.read(lambda tx, fact=fact: _one(tx, fact))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
-            for reader in readers if report is not None else ():
+            if report is None:
+                continue  # dropped by retention since
+            for reader in readers:
                 await reader(report)
 
 
@@ -81,7 +83,7 @@ def _one(tx: ReadTx, fact: Fact) -> Report | None:
     key = {"request_id": body["request_id"], "seq_no": body["seq_no"], "generated_at": body["generated_at"]}
     row = tx.one(Table.REPORTS, station=fact.station, kind=body["report"], **key)
     if row is None:
-        return None  # dropped by retention since
+        return None
     told = json.loads(row["body"])
     return Report(
         row["station"], row["kind"], row["request_id"], row["seq_no"], row["generated_at"],

@@ -19,6 +19,7 @@ import structlog
 
 from csms.app import instructions
 from csms.app.answers import RawAnswer, SchemaProblems
+from csms.app.calls import answered_fact
 from csms.app.charging import Charging
 from csms.app.stations import Station, Stations
 from csms.domain import instruction as domain
@@ -378,6 +379,9 @@ class Pump:
         unit = Unit()
         answer_text, note = _logged(message_id, outcome)
         unit.put(Put.FRAME_ANSWERED, (answer_text, now_ms, note, seq))
+        if isinstance(outcome, Answered):
+            news = answered_fact(station.id, now_ms, action, seq)
+            unit.put(Put.FACT, (news.at_ms, news.kind, news.station, None, None, json.dumps(news.body)))
         if instruction is not None and self._has_begun(station, instruction):
             self._live.pop(instruction_id, None)  # the session came before the answer, which changes nothing now
         elif instruction is not None:

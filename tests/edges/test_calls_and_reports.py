@@ -1,0 +1,70 @@
+"""What chargers answered and reported reaches its readers once it is stored, by way of the journal."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from csms.app.calls import CallAnswered, Calls, answered_fact
+from csms.app.reports import Report, Reports, parts, stored_fact
+from csms.ports import Table
+
+
+class Shelf:
+    """A store of given rows."""
+
+    def __init__(self, **tables: list[dict[str, Any]]) -> None:
+        self._tables = tables
+
+    def one(self, table: Table, **where: Any) -> dict[str, Any] | None:
+        return next(iter(self.many(table, **where)), None)
+
+    def many(self, table: Table, order: str | None = None, **where: Any) -> list[dict[str, Any]]:
+        rows = [row for row in self._tables.get(table.value, []) if all(row[k] == v for k, v in where.items())]
+        return sorted(rows, key=lambda row: row[order]) if order else rows
+
+    async def read(self, query: Any) -> Any:
+        return query(self)
+
+
+async def test_an_answer_reaches_the_readers_of_its_action() -> None:
+    request, response = [2, "m", "ClearCache", {"a": 1}], [3, "m", {"status": "Accepted"}]
+    row = {"seq": 7, "request": json.dumps(request), "response": json.dumps(response)}
+    heard: list[CallAnswered] = []
+
+    async def reader(call: CallAnswered) -> None:
+        heard.append(call)
+
+    calls = Calls(Shelf(frames=[row]))  # type: ignore[arg-type]
+    calls.read("ClearCache", reader)
+    gone = answered_fact("A", 5, "ClearCache", 8)
+    other = answered_fact("A", 5, "Reset", 7)
+    await calls.on_facts([answered_fact("A", 5, "ClearCache", 7), gone, other])
+    assert heard == [CallAnswered("A", "ClearCache", {"a": 1}, {"status": "Accepted"}, 5, 7)]
+
+
+async def test_a_report_reaches_its_readers_and_knows_its_parts() -> None:
+    key = {"station": "A", "kind": "NotifyReport", "request_id": 3, "generated_at": "t", "received_ms": 9}
+    rows = [
+        {**key, "seq_no": 1, "body": '{"seqNo": 1}'},
+        {**key, "seq_no": 0, "body": '{"seqNo": 0, "tbc": true}'},
+        {**key, "request_id": 4, "seq_no": 0, "body": "{}"},
+    ]
+    shelf = Shelf(reports=rows)
+    heard: list[Report] = []
+
+    async def reader(report: Report) -> None:
+        heard.append(report)
+
+    reports = Reports(shelf)  # type: ignore[arg-type]
+    reports.read("NotifyReport", reader)
+    at = {"request_id": 3, "generated_at": "t"}
+    await reports.on_facts(
+        [
+            stored_fact("A", 9, "NotifyReport", {**at, "seq_no": 0}),
+            stored_fact("A", 9, "NotifyReport", {**at, "seq_no": 1}),
+            stored_fact("A", 9, "NotifyEvent", {**at, "seq_no": 1}),
+        ]
+    )
+    assert [(report.seq_no, report.is_last) for report in heard] == [(0, False), (1, True)]
+    assert [report.seq_no for report in parts(shelf, heard[0])] == [0, 1]  # type: ignore[arg-type]
