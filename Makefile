@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help setup check test test-fast faults demo run sim bench lint types imports migration docs clean
+.PHONY: help setup check test test-fast faults demo run sim bench lint types imports profiles migration docs clean
 
 help: ## list every target
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
@@ -40,7 +40,7 @@ test-fast: $(VENV)/.stamp ## the tests without the slow ones
 faults: $(VENV)/.stamp ## the long seeded fault runs (SEEDS=N)
 	CSMS_FAULT_SEEDS=$(or $(SEEDS),25) $(BIN)/pytest -m faults -p no:xdist --timeout 3600 $(ARGS)
 
-check: lint types imports ## lint, format, types, import rules, docs checks
+check: lint types imports profiles ## lint, format, types, import rules, docs checks
 	$(BIN)/pytest -q -p no:xdist tests/test_docs.py
 
 lint: $(VENV)/.stamp ## ruff, both halves
@@ -49,6 +49,9 @@ lint: $(VENV)/.stamp ## ruff, both halves
 
 types: $(VENV)/.stamp ## mypy --strict on the packages
 	$(BIN)/mypy
+
+profiles: $(VENV)/.stamp ## every firmware profile, with its evidence
+	$(BIN)/csms profiles check
 
 imports: $(VENV)/.stamp ## who may import whom
 	$(BIN)/lint-imports

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ctypes
 import errno
 import fcntl
 import gc
@@ -45,47 +46,78 @@ from beckn_adapter.notices import Notices
 from beckn_adapter.progress import page_of
 from beckn_adapter.registry import Registry, RegistryProblem, StaticRegistry, Subscriber
 from beckn_adapter.v2.encode import Contact
-from beckn_adapter.v2.orders import Speaker
+from beckn_adapter.v2.orders import Speaker, driver_names
 from csms.api.server import build_operator_app
+from csms.app.availability import Availability
 from csms.app.buying import Buying
 from csms.app.calls import Calls
+from csms.app.carneeds import CarNeeds
 from csms.app.catalogue import Inventory, Offering
 from csms.app.charging import Charging
+from csms.app.chargingprofiles import ChargingProfiles
+from csms.app.costs import Costs
+from csms.app.displays import Displays
+from csms.app.dues import Dues
 from csms.app.follow import Followers
+from csms.app.locallists import LocalLists
 from csms.app.news import StationNews
 from csms.app.ordering import Ordering, Selling
 from csms.app.paying import Paying
+from csms.app.provisioning import Provisioning
 from csms.app.reports import Reports
+from csms.app.reserving import Reserving
 from csms.app.settling import FOLLOWED as SETTLED
 from csms.app.settling import Settling, SettlingRules
 from csms.app.stations import Station, Stations
-from csms.app.tokens import Tokens
+from csms.app.tokens import AccessRules, Tokens
+from csms.app.transactions import TransactionNews
+from csms.app.upgrading import Upgrading
 from csms.app.upkeep import Upkeep
 from csms.bus.inprocess import InProcessBell
 from csms.config import Config, decode_seed
+from csms.domain.clock import ClockModel
 from csms.domain.connector import Sale, Socket, sale
 from csms.domain.order import Order
 from csms.domain.reported import SocketStatus
 from csms.domain.session import Timing
 from csms.domain.tariff import Pattern
+from csms.edges.availability import AvailabilityEdge
+from csms.edges.collecting import Collecting
 from csms.edges.exchange import Desk
 from csms.edges.gate import Gate, Passwords, Rotation
+from csms.edges.locallists import LocalListErrand
+from csms.edges.maintenance import FileLimits, Maintenance
+from csms.edges.monitoring import Monitoring
+from csms.edges.mute import ERRAND as MUTE
+from csms.edges.mute import Mute
 from csms.edges.ocpp16.inbound import Dialect16
+from csms.edges.ocpp201.costs import CostEdge, learnt
 from csms.edges.ocpp201.inbound import Dialect201
 from csms.edges.ocppj.codes import Version
 from csms.edges.ocppj.link import Link
 from csms.edges.ocppj.server import Hooks, Limits, OcppServer
+from csms.edges.oddities import Oddities
+from csms.edges.profilecheck import ProfileCheck
+from csms.edges.provisioning import Provisioner
 from csms.edges.public import PublicPages, guarded
 from csms.edges.pump import Pump
 from csms.edges.steward import Steward
+from csms.edges.tls import TlsProblem, check_files
+from csms.edges.triggers import Triggers
+from csms.edges.trust import Trust, TrustSettings
 from csms.observe import Metrics, configure_logging
 from csms.payments.simulated import SimulatedGateway
 from csms.ports import Follower, Table
+from csms.storage.files import Folder
 from csms.storage.migrate import DatabaseProblem, migrate_sqlite
 from csms.storage.sqlite import SqliteStore
+from firmware_profiles.load import Profiles
+from firmware_profiles.load import load as load_profiles
+from firmware_profiles.schema import ProfileProblem
 
 log = structlog.get_logger()
 
+_M_MMAP_THRESHOLD = -3  # malloc.h; named, it stays where it is put
 _API_DRAIN_S = 1.0  # the operator's open streams; SIGTERM must be done in 10 s (SURFACES 2)
 _RELOAD_WAIT_S = 1.0  # a discover or select during a reload of the inventory
 
@@ -127,6 +159,7 @@ class ApiStations:
 
     stations: Stations
     inventory_changed: Callable[[], None]
+    quirks_changed: Callable[[Link], None]
 
     def get(self, station_id: str) -> Station | None:
         """The live view."""
@@ -138,7 +171,27 @@ class ApiStations:
         after = await self.stations.refresh(station_id)
         if after is None and before is not None and before.link is not None:
             before.link.close(4004, "removed")
+        elif after is not None and isinstance(after.link, Link):
+            self.quirks_changed(after.link)
         self.inventory_changed()
+
+
+@dataclass(slots=True)
+class ApiTolerance:
+    """What is known of chargers' oddities."""
+
+    profiles: Profiles
+    stations: Stations
+    counted: Oddities
+
+    def oddities(self, station_id: str) -> dict[str, dict[str, int]]:
+        """What a charger got wrong since the start."""
+        return self.counted.of(station_id)
+
+    def clock(self, station_id: str) -> ClockModel | None:
+        """What is known of its clock."""
+        station = self.stations.get(station_id)
+        return station.skew if station is not None else None
 
 
 @dataclass(slots=True)
@@ -185,11 +238,24 @@ class System:
         self._reloading: asyncio.Task[None] | None = None
 
         # memory
-        self.stations_of = Stations(self.store, self.clock)
-        self.tokens = Tokens(self.store)
+        self.profiles = _profiles()
+        self.stations_of = Stations(self.store, self.clock, self.profiles)
+        self.dues = Dues(
+            self.store,
+            names_of=lambda order: driver_names(order.wire),
+            blocks=config.access.block_on_due != "off",
+            on_change=self._access_changed,
+        )
+        self.tokens = Tokens(
+            self.store,
+            AccessRules(config.access.master_pass_group, config.access.one_session_at_a_time),
+            dues=self.dues.of,
+            power_type_of=self.power_type_of,
+        )
         self.inventory = Inventory(self.store, config.beckn.provider_id)
 
         # use cases
+        self.provisioning_of = Provisioning(self.store, self.stations_of, self.clock, config.provisioning.template)
         self.charging_of = Charging(
             store=self.store,
             stations=self.stations_of,
@@ -206,7 +272,12 @@ class System:
             name=config.payments.upi_name,
         )
         self.ordering = Ordering(
-            inventory=self.inventory, sockets=self, payments=self.payments, ids=self.ids, selling=_selling(config)
+            inventory=self.inventory,
+            sockets=self,
+            payments=self.payments,
+            ids=self.ids,
+            selling=_selling(config),
+            is_in_debt=self._is_in_debt,
         )
         self.settling = Settling(
             store=self.store,
@@ -223,32 +294,56 @@ class System:
         self.paying = Paying(store=self.store, payments=self.payments, clock=self.clock, ids=self.ids, bell=self.bell)
 
         # chargers
+        self.costs = Costs(
+            store=self.store, inventory=self.inventory, stations=self.stations_of, ids=self.ids, bell=self.bell,
+            every_s=config.ocpp.cost_every_s,
+        )  # fmt: skip
         self.passwords = Passwords()
+        self.trust = Trust(
+            _trust_settings(config),
+            store=self.store,
+            stations=self.stations_of,
+            clock=self.clock,
+            steady_s=time.monotonic,
+        )
         self.gate = Gate(
             store=self.store,
             stations=self.stations_of,
             charging=self.charging_of,
             clock=self.clock,
             passwords=self.passwords,
+            certificates=self.trust.certificates,
+            organization=config.tls.organization,
             accept_unknown=config.ocpp.accept_unknown,
             window_s=config.ocpp.window_s,
             default_version=config.ocpp.default_version,
             ping_interval_s=config.ocpp.ping_interval_s,
             silence_s=config.ocpp.silence_s,
+            strict=config.ocpp.strict,
             on_new=self.reload_inventory,
             count_refused=lambda status: self.metrics_of.refused.labels(status).inc(),
         )
+        self.car_needs = CarNeeds(
+            store=self.store, clock=self.clock, ids=self.ids, bell=self.bell, rating_w=self.rating_w,
+        )  # fmt: skip
         self.desk = Desk(
             charging=self.charging_of,
+            car_needs=self.car_needs,
             stations=self.stations_of,
             store=self.store,
             clock=self.clock,
             ids=self.ids,
             bell=self.bell,
+            costs=self.costs,
+            signing=self.trust.signing,
+            contracts=self.trust.contracts,
             heartbeat_interval_s=config.ocpp.heartbeat_interval_s,
+            heartbeat_of=self.provisioning_of.heartbeat_s,
             pending_interval_s=config.ocpp.pending_interval_s,
             log_heartbeats=config.ocpp.log_heartbeats,
             writer_queue=config.limits.writer_queue,
+            strict=config.ocpp.strict,
+            on_boot=self.gate.on_boot,
             on_lost=self.lost,
             spawn=self.spawn,
         )
@@ -262,7 +357,9 @@ class System:
                 on_close=self.gate.on_close,
                 on_malformed=self._malformed,
                 on_refused=self.gate.on_refused,
+                on_version=self.gate.on_version,
             ),
+            strict=config.ocpp.strict,
             limits=Limits(max_size=config.ocpp.max_frame_kib * 1024, handshakes_per_s=config.ocpp.handshakes_per_s),
         )
         self.pump = Pump(
@@ -280,6 +377,14 @@ class System:
         )
         self.reports = Reports(self.store)
         self.calls = Calls(self.store)
+        self.reserving = Reserving(
+            store=self.store, stations=self.stations_of, ids=self.ids, bell=self.bell,
+            ahead_ms=int(config.limits.reserve_ahead_s * 1000),
+        )  # fmt: skip
+        self.reserving.listen(self.calls, self.reports)
+        self.charging_profiles = ChargingProfiles(store=self.store, ids=self.ids, bell=self.bell)
+        self.charging_profiles.listen(self.calls, self.reports)
+        self.car_needs.listen(self.reports)
         self.steward = Steward(
             stations=self.stations_of,
             clock=self.clock,
@@ -290,9 +395,42 @@ class System:
             settle_s=config.ocpp.settle_s,
             at_once=config.ocpp.errands_at_once,
         )
+        self._compose_provisioning()  # the first errands are those that others rest on
+        ProfileCheck(store=self.store, stations=self.stations_of, steward=self.steward).listen()
+        self.trust.join(
+            raw=self.pump.raw,
+            steward=self.steward,
+            reports=self.reports,
+            calls=self.calls,
+            refused=self.gate.refused,
+        )
+        self.files = Folder(config.data_dir / config.files.folder)
+        self.maintenance = Maintenance(
+            store=self.store, files=self.files, stations=self.stations_of, clock=self.clock, ids=self.ids,
+            raw=self.pump.raw, steward=self.steward, public_url=config.files.public_url or public_url,
+            key=_files_key(config), limits=_file_limits(config),
+        )  # fmt: skip
+        self.maintenance.listen(self.reports, self.calls)
+        self.mute = Mute(
+            store=self.store,
+            stations=self.stations_of,
+            now_ms=self.clock.now_ms,
+            want=self.steward.want,
+            mute_s=config.ocpp.mute_s,
+        )
+        self.steward.errand(MUTE, self.mute.ask)
+        self.availability = Availability(self.store)
+        AvailabilityEdge(availability=self.availability, steward=self.steward, calls=self.calls, clock=self.clock)
+        CostEdge(costs=self.costs, calls=self.calls, reports=self.reports)
+        self.displays = Displays(self.store)
+        self.displays.listen(self.calls, self.reports)
+        transactions = TransactionNews(stations=self.stations_of, charging=self.charging_of, clock=self.clock)
+        self.calls.read("GetTransactionStatus", transactions.answered)
+        self._compose_local_lists()
         self.station_news = StationNews(
             store=self.store, stations=self.stations_of, charging=self.charging_of, tokens=self.tokens,
             clock=self.clock, on_session_over=self.pump.session_over, on_boot=self.pump.booted,
+            on_socket=self.pump.socket_changed,
         )  # fmt: skip
 
         # buyers
@@ -306,18 +444,73 @@ class System:
             clock=self.clock,
             frames_days=config.retention.frames_days,
             unused_s=config.limits.unused_s,
-            every_second=[self.settling.tick, self.notices.tick],
+            every_second=[
+                self.settling.tick,
+                self.notices.tick,
+                self.mute.tick,
+                self.reserving.tick,
+                self.maintenance.tick,
+                self.costs.tick,
+                self.provisioning.tick,
+            ],
         )
         self.followers = Followers(self.store, self.bell)
 
         # the operator API's view
-        self.stations = ApiStations(self.stations_of, self.reload_inventory)
+        self.stations = ApiStations(self.stations_of, self.reload_inventory, self.gate.on_boot)
         self.instructing = self.pump
         self.charging = ApiCharging(self.stations_of, self.charging_of)
         self.catalogue = ApiCatalogue(self.reload_inventory)
+        self.tolerance = ApiTolerance(self.profiles, self.stations_of, self.desk.oddities)
         self.credentials = Rotation(
             store=self.store, stations=self.stations_of, passwords=self.passwords, raw=self.pump.raw
         )
+
+    def _compose_provisioning(self) -> None:
+        wanted = self.config.provisioning
+        collecting = Collecting(self.store, self.clock, self.reports, wanted.report_s)
+        self.triggers = Triggers(time.monotonic)
+        self.provisioning = Provisioner(
+            book=self.provisioning_of,
+            stations=self.stations_of,
+            clock=self.clock,
+            steward=self.steward,
+            collecting=collecting,
+            triggers=self.triggers,
+            spawn=self.spawn,
+            is_inventory_read=wanted.inventory == "first_contact",
+            is_auto=wanted.apply == "auto",
+            check_every_h=wanted.check_every_h,
+        )
+        self.provisioning.register(self.calls, self.reports)
+        self.monitoring = Monitoring(
+            store=self.store,
+            stations=self.stations_of,
+            clock=self.clock,
+            book=self.provisioning_of,
+            collecting=collecting,
+            raw=self.pump.raw,
+        )
+        self.monitoring.register(self.calls, self.reports)
+
+    def _compose_local_lists(self) -> None:
+        access = self.config.access
+        self.local_lists = LocalLists(
+            store=self.store,
+            stations=self.stations_of,
+            tokens=self.tokens,
+            clock=self.clock,
+            default=access.local_lists,
+        )
+        self.local_list_errand = LocalListErrand(
+            store=self.store,
+            stations=self.stations_of,
+            lists=self.local_lists,
+            clock=self.clock,
+            steward=self.steward,
+            delay_s=access.local_list_delay_s,
+        )
+        self.local_list_errand.listen(self.calls)
 
     def _compose_beckn(self, public_url: str) -> None:
         beckn = self.config.beckn
@@ -448,6 +641,24 @@ class System:
             is_in_session=any(s.evse == offering.evse for s in station.sessions.values()),
         )
 
+    def power_type_of(self, station: str, evse: int, connector: int) -> str | None:
+        """AC or DC, where the catalogue knows the connector."""
+        offering = self.inventory.at(station, evse, connector)
+        return None if offering is None else "DC" if offering.power_type == "DC" else "AC"
+
+    def _is_in_debt(self, wire: Mapping[str, Any]) -> bool:
+        """Whether the buyer of an order owes for another one, and that counts for orders."""
+        return self.config.access.block_on_due == "all" and bool(self.dues.of_names(driver_names(wire)))
+
+    def _access_changed(self) -> None:
+        """Who may charge has changed: what chargers keep of it follows."""
+        self.local_lists.changed()
+
+    def rating_w(self, station_id: str, evse: int, connector: int) -> int | None:
+        """What a socket gives at most, by its location."""
+        offering = self.inventory.at(station_id, evse, connector)
+        return offering.max_power_w if offering is not None else None
+
     def link_of(self, station_id: str) -> Link | None:
         """The live link of a charger."""
         station = self.stations_of.get(station_id)
@@ -515,6 +726,7 @@ class System:
 
     def _malformed(self, link: Link, reason: str, raw: bytes) -> None:
         self.metrics_of.malformed.labels(reason[:40]).inc()
+        self.desk.oddities.ignored(link.context, reason[:40])
         log.debug("frame.malformed", station=link.identity, reason=reason, raw=raw[:200])
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -543,6 +755,7 @@ class System:
         checks = {
             "store": (failing is None and not is_behind, failing or f"{waiting} writes waiting"),
             "ocpp": (True, f"{len(self.ocpp.links)} chargers connected"),
+            "tls": self.trust.readiness(),
         }
         for name, health in self.followers.health.items():
             checks[f"follower:{name}"] = (health.error is None, health.error or f"at {health.cursor}")
@@ -559,6 +772,9 @@ class System:
         m.open_sessions.set(sum(len(s.sessions) for s in self.stations_of.all()))
         for action, count in self.desk.counts.items():
             counter = m.frames.labels(action)
+            counter.inc(count - counter._value.get())
+        for labels, count in self.desk.oddities.by_model.items():
+            counter = m.oddities.labels(*labels)
             counter.inc(count - counter._value.get())
         for outcome, count in self.desk.quarantined.items():
             counter = m.quarantined.labels(outcome)
@@ -583,9 +799,15 @@ class System:
     async def load(self) -> None:
         """Read what lives in memory."""
         await self.stations_of.load()
-        await self.tokens.load()
+        await self.provisioning_of.load()
+        self.provisioning.resume()
+        await self.dues.load()
+        await self.tokens.load(self.clock.now_ms())
+        await self.local_lists.load()
         await self.inventory.load()
         self.market.refresh()
+        await self.availability.load()
+        await self.costs.load(await learnt(self.store))
         now_ms = self.clock.now_ms()
         for station in self.stations_of.all():
             self.charging_of.watch(station)
@@ -597,14 +819,24 @@ class System:
         """Everything that runs beside the listeners."""
         follow = self.followers.run
         return [
+            self.followers.tail(),
             self.pump.run(),
             follow(Follower("settling", self.settling.on_facts, SETTLED)),
             follow(Follower("stations", self.station_news.on_facts, StationNews.FOLLOWED)),
+            follow(Follower("dues", self.dues.on_facts, Dues.FOLLOWED)),
+            follow(Follower("local-lists", self.local_list_errand.on_facts, LocalListErrand.FOLLOWED)),
             follow(Follower("notices", self.notices.on_facts, NOTICED)),
             follow(Follower("reports", self.reports.on_facts, Reports.FOLLOWED)),
             follow(Follower("calls", self.calls.on_facts, Calls.FOLLOWED)),
+            follow(Follower("reservations", self.reserving.on_facts, Reserving.FOLLOWED)),
+            follow(Follower("profiles", self.charging_profiles.on_facts, ChargingProfiles.FOLLOWED)),
+            follow(Follower("car needs", self.car_needs.on_facts, CarNeeds.FOLLOWED)),
+            follow(Follower("costs", self.costs.on_facts, Costs.FOLLOWED)),
+            follow(Follower("displays", self.displays.on_facts, Displays.FOLLOWED)),
             follow(Follower("steward", self.steward.on_facts, self.steward.followed)),
+            follow(Follower("firmware", self.maintenance.upgrading.on_facts, Upgrading.FOLLOWED)),
             self.steward.run(),
+            self.trust.signing.watch(),
             self.dispatch.run(),
             self.callbacks.run(),
             self.paying.run(),
@@ -627,7 +859,7 @@ class System:
 
 async def run(config: Config) -> None:
     """Serve until SIGTERM or SIGINT. Raises ServeProblem when it cannot start."""
-    bytearray(1 << 20)  # raises glibc's mmap threshold: without it every recv costs an mmap (SPEED A)
+    _tune_malloc(asyncio.get_running_loop())
     configure_logging(config.telemetry.log_level, config.telemetry.log_json)
     lock = _prepare(config)
     loop = asyncio.get_running_loop()
@@ -638,6 +870,10 @@ async def run(config: Config) -> None:
     public = _listen(config.beckn.host, config.beckn.port, "beckn")
     public_url = _url(config.beckn.host, public)
     system = System(config, public_url)
+    try:
+        system.files.open()
+    except OSError as error:
+        raise ServeProblem(f"files.folder cannot be used: {error.filename}: {error.strerror}") from error
     try:
         await system.store.start()
     except sqlite3.Error as error:
@@ -650,6 +886,7 @@ async def run(config: Config) -> None:
             await system.ocpp.start(config.ocpp.host, config.ocpp.port)
         except OSError as error:
             raise ServeProblem(_taken("ocpp", config.ocpp.host, config.ocpp.port, error)) from error
+        over_tls = await _listen_over_tls(system)
         operator = _listen(config.api.host, config.api.port, "api")
         runners += [
             await _serve(build_operator_app(system), operator),
@@ -660,6 +897,8 @@ async def run(config: Config) -> None:
         gc.freeze()
         gc.set_threshold(20_000, 20, 20)
         _say(f"ready ocpp ws://{_host(config.ocpp.host)}:{system.ocpp.port}/ocpp")
+        for listener, url in over_tls.items():
+            _say(f"ready {listener} {url}")
         _say(f"ready api {_url(config.api.host, operator)}")
         _say(f"ready public {public_url}")
         _say("ready")
@@ -678,6 +917,30 @@ async def run(config: Config) -> None:
         lock.close()
 
 
+async def _listen_over_tls(system: System) -> dict[str, str]:
+    """Open the TLS listeners that are configured; their names and addresses."""
+    config, trust = system.config, system.trust
+    tls, host = config.tls, config.tls.host or config.ocpp.host
+    trust.plain_url = f"ws://{_host(config.ocpp.host)}:{system.ocpp.port}/ocpp"
+    trust.tls_url = tls.public_url
+    opened: dict[str, str] = {}
+    listeners = [("ocpps", tls.port, False), ("ocpps-relic", tls.relic_port, True)]
+    for name, port, is_relic in listeners if tls.certificate is not None else []:
+        if port is None:
+            continue
+        try:
+            door = trust.door(is_relic=is_relic, on_failed=lambda why: system.gate.on_refused(None, why, "?"))
+            bound = await system.ocpp.start(host, port, ssl=door.context, is_relic=is_relic)
+        except TlsProblem as problem:
+            raise ServeProblem(f"tls: {problem}") from problem
+        except OSError as error:
+            key = "tls.relic_port" if is_relic else "tls.port"
+            raise ServeProblem(_taken("tls", host, port, error).replace("tls.port", key)) from error
+        opened[name] = f"wss://{_host(host)}:{bound}/ocpp"
+    trust.tls_url = tls.public_url or opened.get("ocpps")
+    return opened
+
+
 async def _until_stopped_or_failed(stopping: asyncio.Event, workers: list[asyncio.Task[Any]]) -> None:
     """A worker that ends is a bug: better to stop with a message than to serve half a system."""
     stop = asyncio.ensure_future(stopping.wait())
@@ -686,6 +949,16 @@ async def _until_stopped_or_failed(stopping: asyncio.Event, workers: list[asynci
         stop.cancel()
         failed = next(iter(done))
         raise ServeProblem(f"a worker ended: {failed.exception()!r}")
+
+
+def _tune_malloc(loop: asyncio.AbstractEventLoop) -> None:
+    """Buffers of 256 KiB: stock asyncio takes and frees one for every read, uvloop keeps one per TLS connection."""
+    if isinstance(loop, asyncio.SelectorEventLoop):
+        bytearray(1 << 20)  # raises glibc's mmap threshold: without it every read costs an mmap (SPEED A)
+        return
+    # Mapped by itself, such a buffer costs only the pages that are touched; on the heap it takes over dirty ones.
+    with suppress(OSError, AttributeError):  # glibc only
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 192 << 10)
 
 
 def _say(line: str) -> None:
@@ -768,10 +1041,18 @@ def _public_app(system: System) -> web.Application:
     )
     app.add_routes(system.receiver.routes())
     app.add_routes(pages.routes())
+    app.add_routes(system.maintenance.routes())
     return app
 
 
 # --- from configuration to the domain's words
+
+
+def _profiles() -> Profiles:
+    try:
+        return load_profiles()
+    except ProfileProblem as problem:
+        raise ServeProblem(f"a firmware profile cannot be used: {problem}") from problem
 
 
 def _timing(config: Config) -> Timing:
@@ -814,14 +1095,61 @@ def _account(config: Config) -> Mapping[str, str]:
 def check_names(config: Config) -> None:
     """What a configuration names and serving would trip over. Raises ServeProblem or ConfigProblem."""
     _registry(config)
+    _check_tls(config)
     if config.beckn.signing_key is not None or config.beckn.signing_key_file is not None:
         _beckn_seed(config)
+
+
+def _trust_settings(config: Config) -> TrustSettings:
+    tls = config.tls
+    named = ((tls.certificate, tls.key), (tls.certificate_rsa, tls.key_rsa))
+    return TrustSettings(
+        folder=config.data_dir,
+        pairs=tuple((certificate, key) for certificate, key in named if certificate is not None and key is not None),
+        client_ca=tls.client_ca,
+        organization=tls.organization,
+        authority=tls.ca,
+        authority_name=tls.organization or config.beckn.provider_name,
+        authority_url=tls.ca_url,
+        authority_timeout_s=tls.ca_timeout_s,
+        certificate_days=tls.certificate_days,
+        renew_before_days=tls.renew_before_days,
+        ocsp_url=tls.ocsp_url,
+        ocsp_private_hosts=frozenset(tls.ocsp_private_hosts),
+        ocsp_timeout_s=tls.ocsp_timeout_s,
+        contract_ca=tls.contract_ca,
+        ev_certificate_url=tls.ev_certificate_url,
+    )
+
+
+def _check_tls(config: Config) -> None:
+    settings = _trust_settings(config)
+    try:
+        check_files(settings.pairs, settings.client_ca, RealClock().now_ms())
+    except TlsProblem as problem:
+        raise ServeProblem(f"tls: {problem}") from problem
 
 
 def _bootstrap_key(config: Config) -> str:
     if config.api.bootstrap_key is not None:
         return config.api.bootstrap_key.get_secret_value()
     return _secret_file(config.data_dir / "bootstrap-key", secrets.token_urlsafe(32))
+
+
+def _files_key(config: Config) -> bytes:
+    """What the tickets of firmware downloads are made with."""
+    return _secret_file(config.data_dir / "files-key", secrets.token_urlsafe(32)).encode()
+
+
+def _file_limits(config: Config) -> FileLimits:
+    files = config.files
+    return FileLimits(
+        upload_bytes=files.upload_mib * 1024 * 1024,
+        firmware_bytes=files.firmware_mib * 1024 * 1024,
+        upload_life_s=files.upload_life_s,
+        download_life_s=files.download_life_s,
+        logs_days=files.logs_days,
+    )
 
 
 def _beckn_seed(config: Config) -> bytes:

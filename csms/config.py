@@ -13,7 +13,16 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 ENV_PREFIX = "CSMS_"
@@ -61,15 +70,113 @@ class OcppConfig(_Section):
         10, ge=0, description="a charger that connects is left alone so long before we ask anything of our own accord"
     )
     errands_at_once: int = Field(50, ge=1, description="chargers that are asked of our own accord at the same time")
+    mute_s: float = Field(
+        900, ge=0, description="connected and silent but for pings for so long: asked once for a sign; 0 = never asked"
+    )
+    strict: bool = Field(
+        False, description="mend nothing that a quirk of the charger does not announce: for testing chargers"
+    )
+    cost_every_s: float = Field(
+        0,
+        ge=0,
+        description="chargers that show costs hear the cost so far this often; 0 = only the total at the end",
+    )
     node_secret_file: Path | None = None
+
+
+class ProvisioningConfig(_Section):
+    """What chargers say of themselves, and what is wanted of them."""
+
+    inventory: Literal["first_contact", "never"] = Field(
+        "first_contact", description="read everything a charger holds once, and again after other firmware"
+    )
+    template: Literal["", "builtin-ac", "builtin-dc", "builtin-low-data"] = Field(
+        "", description="the built-in values wanted of every charger that has no choice of its own; empty = none"
+    )
+    apply: Literal["off", "auto"] = Field(
+        "off", description="auto: write what differs without being asked; off: show it, write on request"
+    )
+    check_every_h: float = Field(24, gt=0, description="how often a charger is compared with what is wanted of it")
+    report_s: float = Field(60, gt=0, description="no further part of a report for so long: it is asked for again")
+
+
+class AccessConfig(_Section):
+    """Who may charge."""
+
+    master_pass_group: str | None = Field(
+        None, min_length=1, max_length=36, description="its tokens end anybody's session and begin none"
+    )
+    one_session_at_a_time: bool = Field(
+        False, description="a token whose session runs begins no other, wherever; a token may have its own rule"
+    )
+    block_on_due: Literal["off", "tokens", "all"] = Field(
+        "tokens",
+        description="who owes for energy beyond an order begins nothing with a token until it is paid; all: nor buys",
+    )
+    local_lists: Literal["off", "fleet", "all"] = Field(
+        "off", description="the tokens that chargers keep for when they are offline; a charger may have its own rule"
+    )
+    local_list_delay_s: float = Field(10, ge=0, description="changes of tokens are collected so long before it is told")
 
 
 class TlsConfig(_Section):
     """The charger listener over TLS (security profiles 2 and 3). Off until a certificate is configured."""
 
-    port: Port = 9443
-    certificate: Annotated[Path | None, _not_built("end TLS in a proxy before ocpp.port, or leave it out")] = None
-    key: Annotated[Path | None, _not_built("end TLS in a proxy before ocpp.port, or leave it out")] = None
+    host: str | None = Field(None, description="default: as `ocpp.host`")
+    port: Port = Field(9443, description="opened when a certificate is configured; 0 lets the system choose")
+    certificate: Path | None = Field(
+        None, description="PEM, our own certificate first, then its issuers; read again when the file changes"
+    )
+    key: Path | None = Field(None, description="PEM, of `certificate`, without a passphrase")
+    certificate_rsa: Path | None = Field(
+        None, description="a second certificate, for chargers that only know the other kind of key (RSA beside ECDSA)"
+    )
+    key_rsa: Path | None = Field(None, description="of `certificate_rsa`")
+    client_ca: Path | None = Field(
+        None, description="PEM of the roots whose certificates chargers may bring, beside the built-in authority's"
+    )
+    organization: str | None = Field(
+        None, description="the O that a charger's certificate must have (security profile 3); needed with `client_ca`"
+    )
+    public_url: str | None = Field(
+        None, description="what chargers are told to call over TLS; default wss://HOST:PORT/ocpp"
+    )
+    relic_port: Port | None = Field(
+        None, description="a TLS listener that takes TLS 1.0 and 1.1, too, for chargers with the quirk `tls_relic`"
+    )
+    ca: Literal["off", "builtin", "external"] = Field(
+        "builtin", description="who signs the certificates of chargers: nobody, a root in data_dir, or `ca_url`"
+    )
+    ca_url: str | None = Field(None, description="takes a PEM signing request by POST and answers a PEM chain")
+    ca_timeout_s: float = Field(30, gt=0, le=300, description="how long `ca_url` has to answer")
+    certificate_days: int = Field(365, ge=1, le=3650, description="how long what the built-in authority signs holds")
+    renew_before_days: int = Field(30, ge=0, description="a charger is asked for a new request so long before the end")
+    ocsp_url: str | None = Field(None, description="ask this OCSP responder, whatever a charger or certificate names")
+    ocsp_private_hosts: tuple[str, ...] = Field(
+        (), description="responders in private networks that chargers may name; public ones they always may"
+    )
+    ocsp_timeout_s: float = Field(5, gt=0, le=30, description="how long an OCSP responder has to answer")
+    contract_ca: Path | None = Field(None, description="PEM of the roots of contract certificates (ISO 15118)")
+    ev_certificate_url: str | None = Field(
+        None, description="takes requests of cars for contract certificates (ISO 15118) as JSON by POST"
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> TlsConfig:
+        for certificate, key in (("certificate", "key"), ("certificate_rsa", "key_rsa")):
+            if (getattr(self, certificate) is None) != (getattr(self, key) is None):
+                raise ValueError(f"{certificate} and {key} go together")
+        if self.certificate is None and self.certificate_rsa is not None:
+            raise ValueError("certificate_rsa is a second certificate; name the first as certificate")
+        if self.certificate is None and self.relic_port is not None:
+            raise ValueError("relic_port needs a certificate")
+        if self.ca == "external" and self.ca_url is None:
+            raise ValueError("ca = external needs ca_url")
+        if self.client_ca is not None and self.organization is None:
+            raise ValueError("client_ca needs organization: others may hold certificates of the same root")
+        if self.renew_before_days >= self.certificate_days:
+            raise ValueError("renew_before_days must be less than certificate_days")
+        return self
 
 
 class ApiConfig(_Section):
@@ -184,6 +291,9 @@ class LimitsConfig(_Section):
         86400, gt=0, description="a paid order without a slot that was not started by then is cancelled and refunded"
     )
     quote_life_s: float = Field(900, gt=0)
+    reserve_ahead_s: float = Field(
+        60, ge=0, le=86400, description="a charger is told of a reservation so long before its window begins"
+    )
     writer_queue: int = Field(20000, ge=100, description="above it the sockets are not read until the writer caught up")
 
 
@@ -192,6 +302,20 @@ class RetentionConfig(_Section):
 
     frames_days: int = 90
     money_days: int = 2922
+
+
+class FilesConfig(_Section):
+    """Files that chargers upload and fetch, on the public listener."""
+
+    folder: Path = Field(Path("files"), description="where they lie; a relative path is below data_dir")
+    public_url: str | None = Field(None, description="what chargers reach; default the public listener")
+    upload_mib: int = Field(256, ge=1, le=16384, description="the largest log a charger may upload")
+    firmware_mib: int = Field(1024, ge=1, le=16384, description="the largest firmware image")
+    upload_life_s: int = Field(86_400, ge=60, description="how long after it was asked a charger may upload a log")
+    download_life_s: int = Field(
+        604_800, ge=60, description="how long after it was asked a charger may fetch its firmware"
+    )
+    logs_days: int = Field(90, ge=1, description="received logs older than this are deleted")
 
 
 class TelemetryConfig(_Section):
@@ -207,6 +331,8 @@ class Config(_Section):
     data_dir: Path = Path("data")
     node: str = "node-1"
     ocpp: OcppConfig = OcppConfig()
+    provisioning: ProvisioningConfig = ProvisioningConfig()
+    access: AccessConfig = AccessConfig()
     tls: TlsConfig = TlsConfig()
     api: ApiConfig = ApiConfig()
     beckn: BecknConfig = BecknConfig()
@@ -218,6 +344,7 @@ class Config(_Section):
     limits: LimitsConfig = LimitsConfig()
     retention: RetentionConfig = RetentionConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
+    files: FilesConfig = FilesConfig()
 
     @field_validator("data_dir")
     @classmethod

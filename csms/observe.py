@@ -94,6 +94,12 @@ class Metrics:
         self.quarantined = Counter(
             "csms_frames_quarantined", "Money frames repaired or kept aside", ["outcome"], registry=registry
         )
+        self.oddities = Counter(
+            "csms_oddities",
+            "What chargers got wrong: mended, expected by their quirks, kept aside, ignored, or merely noted",
+            ["kind", "rule", "model"],
+            registry=registry,
+        )
         self.refused = Counter("csms_handshakes_refused", "Connection attempts refused", ["reason"], registry=registry)
         self.calls = Counter("csms_calls", "OCPP calls we made, by what came of them", ["outcome"], registry=registry)
         self.writer_waiting = Gauge("csms_store_waiting", "Writes handed in and not yet committed", registry=registry)

@@ -11,9 +11,10 @@ Two roads lead into the store, because two kinds of work exist:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -60,10 +61,14 @@ class Table(StrEnum):
     CERTIFICATES = "certificates"
     VEHICLES = "vehicles"
     FIRMWARE_IMAGES = "firmware_images"
+    FIRMWARE_CAMPAIGNS = "firmware_campaigns"
     FIRMWARE_JOBS = "firmware_jobs"
     UPLOADS = "uploads"
+    CUSTOMER_REQUESTS = "customer_requests"
     MONITORS = "monitors"
+    STATION_EVENTS = "station_events"
     DISPLAY_MESSAGES = "display_messages"
+    AVAILABILITY = "availability"
 
 
 class Put(IntEnum):
@@ -206,6 +211,44 @@ class Store(Protocol):
 
     def waiting(self) -> int:
         """Units and works not yet committed: the back-pressure gauge."""
+        ...
+
+
+class TooBig(Exception):
+    """A file is larger than it may be; what had come of it is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A file that has come in full and has no name yet. Digests in hexadecimal."""
+
+    id: str
+    size: int
+    sha256: str
+    md5: str
+
+
+class Files(Protocol):
+    """Large files beside the store: firmware, and what chargers upload. A name is `folder/id`, both made by us."""
+
+    async def draft(self, chunks: AsyncIterator[bytes], limit: int) -> Draft:
+        """Take a file of at most `limit` bytes. Raises TooBig; whatever ends it early leaves nothing behind."""
+        ...
+
+    async def keep(self, draft: Draft, name: str) -> None:
+        """Give it its name, at once or not at all; durable when this returns."""
+        ...
+
+    async def discard(self, draft: Draft) -> None:
+        """Throw it away."""
+        ...
+
+    async def drop(self, name: str) -> None:
+        """Delete a kept file; nothing when it is not there."""
+        ...
+
+    def path(self, name: str) -> Path:
+        """Where a kept file lies, to be sent."""
         ...
 
 

@@ -126,7 +126,7 @@ class Charger(Line):
         """The power is back: open sessions are ended or forgotten, then the charger boots."""
         self.note("power back")
         if self.faults.on("swap_serial_same_id"):
-            self.serial = f"{self.serial}-B"[:25]
+            self.serial = f"{self.serial[:23]}-B"
         for socket in self.connectors.values():
             if self.faults.on("meter_reset_on_boot") or self.faults.on("swap_serial_same_id"):
                 socket.register_offset_wh = socket.outlet.register_wh

@@ -14,6 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, cast
 
+import certification
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, SecretStr
 
@@ -28,6 +29,7 @@ from csms.edges.ocpp201.inbound import Dialect201
 from csms.edges.ocppj.codes import Version
 from csms.edges.ocppj.link import Dialect
 from csms.edges.ocppj.schemas import schemas_for
+from firmware_profiles.quirks import QUIRKS
 
 ROOT = Path(__file__).resolve().parent.parent
 _BLOCK = re.compile(r"<!-- generated:([a-z0-9-]+) -->\n(.*?)<!-- /generated:\1 -->", re.DOTALL)
@@ -213,6 +215,26 @@ def _ocpp201(_: str) -> str:
     return _ocpp(Version.V201, Dialect201(cast("Desk", None)), outbound201.csms_actions())
 
 
+def _cases(_: str) -> str:
+    return certification.summary()
+
+
+def _cases16(_: str) -> str:
+    return certification.table("1.6")
+
+
+def _cases201(_: str) -> str:
+    return certification.table("2.0.1")
+
+
+def _quirks(_: str) -> str:
+    rows = ["| word | … | honoured by |", "|---|---|---|"]
+    for name, quirk in QUIRKS.items():
+        words = ", ".join(f"`{spelling}`" for spelling in quirk.spellings(name))
+        rows.append(f"| {words} | {quirk.meaning} | `{quirk.honoured}` |")
+    return "\n".join(rows) + "\n"
+
+
 def _beckn(_: str) -> str:
     return ", ".join(f"`{action}`" for action in sorted(ACTIONS)) + "\n"
 
@@ -225,6 +247,10 @@ BLOCKS: dict[str, Callable[[str], str]] = {
     "ocpp16": _ocpp16,
     "ocpp201": _ocpp201,
     "beckn-actions": _beckn,
+    "quirks": _quirks,
+    "cases": _cases,
+    "cases16": _cases16,
+    "cases201": _cases201,
 }
 
 

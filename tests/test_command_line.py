@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from csms.cli import app
-from csms.cli.operator import _show
+from csms.cli.operator import show
 from csms.config import ConfigProblem, load
 from csms.storage import newmigration
 
@@ -217,7 +217,7 @@ def test_an_id_is_never_cut_off(
     """The next command needs it whole."""
     monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.setattr("sys.stdout.isatty", lambda: on_a_terminal)
-    _show([ROW, ROW], ("id", "state", "charger_id", "bap_id"), as_json=False)
+    show([ROW, ROW], ("id", "state", "charger_id", "bap_id"), as_json=False)
     out = capsys.readouterr().out
     assert out.count(ROW["id"]) == 2
     assert "CP[/b]1" in out

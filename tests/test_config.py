@@ -14,7 +14,6 @@ from csms.config import ConfigProblem, load
 @pytest.mark.parametrize(
     ("text", "where"),
     [
-        ('[tls]\ncertificate = "cert.pem"', "tls.certificate"),
         ('[mqtt]\nurl = "mqtt://127.0.0.1"', "mqtt.url"),
         ("[ble]\nenabled = true", "ble.enabled"),
         ('[bus]\nurl = "nats://127.0.0.1"', "bus.url"),

@@ -7,10 +7,12 @@ import re
 import shlex
 import subprocess
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import certification
 import pytest
 import typer
 from docs_blocks import BLOCKS, blocks_of, config_keys, documents, meanings, rewritten
@@ -19,10 +21,10 @@ from csms.api.server import OPERATIONS
 from csms.cli import app as csms_app
 from csms.domain import order_facts
 from csms.domain.session_events import CaseType
-from csms.edges import quirkwords
 from csms.observe import Metrics
 from csms.ports import Put, Table
 from csms.storage import tables
+from firmware_profiles import quirks
 from simulators.__main__ import app as sim_app
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -295,12 +297,120 @@ def test_every_type_of_case_is_documented() -> None:
     assert documented == written | {"QUARANTINE"}
 
 
-def test_every_quirk_word_is_documented() -> None:
-    documented = set(re.findall(r"`([\w=]+)`", _table_cells(_text("docs/development.md"), "### A quirk")))
-    words = {value for name, value in vars(quirkwords).items() if name.isupper() and isinstance(value, str)}
-    used = {"no_server_ping", "boot_on_reconnect_is_not_reboot"}  # of the connection and of the boot, not of a wire
-    assert all(any(word in path.read_text() for path in (ROOT / "csms").rglob("*.py")) for word in used)
-    assert documented == words | used
+def test_every_quirk_word_has_a_name_and_is_honoured_where_the_list_says() -> None:
+    words = {value: name for name, value in vars(quirks).items() if name.isupper() and isinstance(value, str)}
+    assert {word.partition("=")[0] for word in words} == set(quirks.QUIRKS)
+    for name, quirk in quirks.QUIRKS.items():
+        asked_by = {constant for word, constant in words.items() if word.partition("=")[0] == name}
+        source = _text(quirk.honoured)
+        assert any(re.search(rf"\b{constant}\b", source) for constant in asked_by), f"{quirk.honoured}: {name}"
+
+
+# --- certification cases
+
+
+def _asked(version: str) -> Counter[tuple[str, str]]:
+    """(profile, mark) -> how many cases."""
+    rows = [case for case in certification.cases().values() if case.version == version]
+    return Counter((profile, mark) for case in rows for profile, mark in case.profiles.items())
+
+
+def test_the_ledger_holds_every_case_of_1_6() -> None:
+    assert sum(_asked("1.6").values()) == 77
+    assert sum(case.version == "1.6" for case in certification.cases().values()) == 77
+    assert {mark for _, mark in _asked("1.6")} == {"M"}
+
+
+def test_the_ledger_holds_every_case_of_2_0_1() -> None:
+    asked = _asked("2.0.1")
+    later = asked.pop(("LaterEdition", "M"))
+    assert asked == {
+        ("Core", "M"): 104,
+        ("Core", "C"): 27,
+        ("AdvancedSecurity", "M"): 4,
+        ("LocalList", "M"): 8,
+        ("LocalList", "C"): 1,
+        ("SmartCharging", "M"): 21,
+        ("SmartCharging", "C"): 1,
+        ("AdvancedDeviceManagement", "M"): 18,
+        ("Reservation", "M"): 6,
+        ("Reservation", "C"): 3,
+        ("AdvancedUI", "M"): 21,
+        ("ISO15118", "M"): 36,
+        ("ISO15118", "C"): 2,
+    }
+    ours = [case for case in certification.cases().values() if case.version == "2.0.1"]
+    assert sum("M" in case.profiles.values() for case in ours) - later == 200
+
+
+def test_core_of_2_0_1_has_as_many_cases_per_block_as_its_matrix() -> None:
+    core = [case for case in certification.cases().values() if case.version == "2.0.1"]
+    assert Counter(case.block for case in core if case.profiles.get("Core") == "M") == {
+        "A": 8, "B": 8, "C": 11, "E": 22, "F": 6, "G": 10, "J": 9, "L": 10, "M": 8, "N": 10, "P": 2,
+    }  # fmt: skip
+
+
+def test_every_case_has_an_id_of_its_form_and_a_title_of_its_own() -> None:
+    titles = Counter((case.version, case.block, case.title) for case in certification.cases().values())
+    assert [title for title, times in titles.items() if times > 1 or not title[2]] == []
+    for case in certification.cases().values():
+        assert re.fullmatch(r"TC_\d{3}(_\d)?" if case.version == "1.6" else r"TC_[A-P]_\d{2}", case.id), case.name
+        assert set(case.profiles) <= set(certification.PROFILES), case.name
+
+
+def test_every_marked_case_exists_and_reaches_a_test() -> None:
+    assert certification.faults(certification.cases(), certification.shown()) == []
+
+
+@pytest.mark.skipif(not certification.every_case_answered(), reason="cases.toml: every_case_answered is false")
+def test_every_case_has_a_test_or_a_reason() -> None:
+    assert certification.unanswered(certification.cases(), certification.shown()) == []
+
+
+MARKED = """
+ROWS = [pytest.param(1, marks=pytest.mark.case("1.6 TC_002")), 2]
+LOST = pytest.param(1, marks=pytest.mark.case("1.6 TC_003"))
+
+@pytest.mark.case("1.6 TC_001", "2.0.1 TC_A_01")
+async def test_above(): ...
+
+@pytest.mark.parametrize("row", [*ROWS, pytest.param(3, marks=[pytest.mark.case("1.6 TC_004")])])
+def test_in_rows(row): ...
+
+class TestInside:
+    @pytest.mark.case("1.6 TC_005", name)
+    def test_method(self): ...
+
+@pytest.mark.skip(reason="not now")
+@pytest.mark.case("1.6 TC_006")
+def test_that_does_not_run(): ...
+
+def helper(): "1.6 TC_007"
+"""
+
+
+def test_markers_are_found_wherever_a_test_carries_them() -> None:
+    found = certification.Shown()
+    certification.read(ast.parse(MARKED), "t.py", found)
+    assert {name.partition(" ")[2]: tests for name, tests in found.by.items() if tests} == {
+        "TC_001": ["t.py::test_above"],
+        "TC_A_01": ["t.py::test_above"],
+        "TC_002": ["t.py::test_in_rows"],
+        "TC_004": ["t.py::test_in_rows"],
+        "TC_005": ["t.py::test_method"],
+    }
+    # By their lines: a name that no test carries, one that is computed, one outside a marker.
+    assert {fault.split(":")[1] for fault in found.faults} == {"3", "12", "19"}
+
+
+def test_a_marker_that_cannot_be_is_found() -> None:
+    one = certification.Case(version="1.6", id="TC_001", title="t", profiles={"Core": "M"})
+    two = certification.Case(version="1.6", id="TC_002", title="t", profiles={"Core": "M"}, not_done="no TLS")
+    known = {case.name: case for case in (one, two)}
+    assert certification.faults(known, certification.Shown(by={one.name: ["a"]})) == []
+    assert len(certification.faults(known, certification.Shown(by={two.name: ["a"], f"{one.name}9": ["b"]}))) == 2
+    assert certification.unanswered(known, certification.Shown()) == [one.name]
+    assert certification.unanswered(known, certification.Shown(by={one.name: ["a"]})) == []
 
 
 # --- decisions, changes, dependencies

@@ -178,6 +178,14 @@ def buyer_json(wire: Mapping[str, object]) -> Json:
     return {"@context": CORE, "@type": "beckn:Buyer", "beckn:id": "unknown"}
 
 
+def driver_names(wire: Mapping[str, object]) -> list[str]:
+    """What the buyer's app said of the buyer that is the same in every app: telephone number and address. An id is not:
+    each app gives its own."""
+    buyer = buyer_json(wire)
+    said = (buyer.get("beckn:telephone"), buyer.get("beckn:email"))
+    return [name for name in said if isinstance(name, str)]
+
+
 def _line_json(order: Order, offer: OfferView | None) -> Json:
     line: Json = {"beckn:orderedItem": order.item_id}
     quantity = order.wire.get("quantity")

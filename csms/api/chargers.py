@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from csms.api.models import (
     Body,
@@ -23,15 +23,19 @@ from csms.api.pages import Page, PageQuery, encode, text_key
 from csms.api.routes import Call, Routes
 from csms.api.system import StationView, System
 from csms.app import queries
-from csms.app.stations import fold
+from csms.app.availability import INOPERATIVE, OPERATIVE, wanted_of
+from csms.app.stations import fold, socket_from
+from csms.domain.in_service import is_operative
 from csms.domain.refusal import Refusal, Why
 from csms.domain.units import rfc3339
 from csms.ports import Fact, ReadTx, Row, Table, Tx
+from firmware_profiles.quirks import problem
 
 route: Final = Routes("Chargers")
 
 _Sockets = dict[str, list[Row]]
 _Built = dict[str, list[dict[str, Any]]]
+_Wanted = dict[str, list[Row]]
 
 Transport = Literal["ocpp1.6", "ocpp2.0.1", "mqtt", "ble"]
 Registration = Literal["Accepted", "Pending", "Rejected"]
@@ -40,6 +44,12 @@ SecurityProfile = Annotated[int, Field(ge=0, le=3)]
 Password = Annotated[
     str, Field(min_length=1, max_length=64, pattern=r"^[ -~]+$", description="16 to 40 characters are advised")
 ]
+
+
+def _known_words(words: list[str]) -> list[str]:
+    if (wrong := problem(words)) is not None:
+        raise ValueError(wrong)
+    return words
 
 
 class ConnectorIn(Body):
@@ -62,9 +72,17 @@ class ChargerSettings(Body):
         default=None, description="when a charger with a password is made without it, it is 1"
     )
     password: Password | None = None
+    serial: ShortText | None = Field(
+        default=None,
+        description="normally learnt from the charger; the name in its certificate (security profile 3)",
+    )
     transport: Transport | None = Field(default=None, description="normally learnt from the charger")
-    profile: Text | None = Field(default=None, description="firmware profile")
-    quirks: list[ShortText] | None = None
+    profile: Text | None = Field(
+        default=None, description="firmware profile, instead of the one its BootNotification leads to"
+    )
+    quirks: Annotated[list[ShortText], Field(max_length=50), AfterValidator(_known_words)] | None = Field(
+        default=None, description="words of its own, beside those of its profile; see /api/v1/quirks"
+    )
     location_id: Text | None = None
     rated_w: Number | None = None
     rated_kw: Annotated[float, Field(ge=0, le=2_000_000)] | None = Field(default=None, description="instead of rated_w")
@@ -74,6 +92,8 @@ class ChargerSettings(Body):
     def _one_rating_and_distinct_connectors(self) -> ChargerSettings:
         if self.rated_w is not None and self.rated_kw is not None:
             raise ValueError("give rated_w or rated_kw, not both")
+        if "serial" in self.model_fields_set and self.serial is None:
+            raise ValueError("serial: a serial number can be changed, not cleared")
         pairs = [(one.evse_id, one.connector_id) for one in self.connectors or ()]
         if len(pairs) != len(set(pairs)):
             raise ValueError("connectors: one of them stands there twice")
@@ -104,12 +124,24 @@ class ConnectorView(View):
     label: str | None
 
 
+class Wanted(View):
+    """What is wanted of the charger or a part of it, beside what the charger reports. 0 and 0: the whole charger."""
+
+    evse_id: int
+    connector_id: int
+    wanted: Literal["Operative", "Inoperative"]
+    answer: str | None = Field(description="the charger's word: Accepted, Scheduled, Rejected; null until it answers")
+    reported: Literal["Operative", "Inoperative"] | None = Field(description="as its statuses say; null: they do not")
+    since_at: Time
+
+
 class Charger(View):
     """A charger as it is known now."""
 
     id: str
     transport: Transport | None
     security_profile: int
+    security_profile_pending: int | None = Field(description="asked of the charger; in force when it comes with it")
     registration: str
     has_password: bool
     profile: str | None
@@ -130,6 +162,7 @@ class Charger(View):
     boot_reason: str | None
     status: str | None = Field(description="of the station itself")
     connectors: list[ConnectorView]
+    availability: list[Wanted] = Field(description="what operators want in or out of service")
     created_at: Time
 
 
@@ -158,7 +191,7 @@ async def list_chargers(call: Call[ChargerQuery, None]) -> Page[Charger]:
     """One page of chargers."""
     q = call.query
 
-    def read(tx: ReadTx) -> tuple[queries.Found, _Sockets, _Built]:
+    def read(tx: ReadTx) -> tuple[queries.Found, _Sockets, _Built, _Wanted]:
         found = queries.page(
             tx,
             Table.STATIONS,
@@ -172,11 +205,14 @@ async def list_chargers(call: Call[ChargerQuery, None]) -> Page[Charger]:
             transport=q.transport,
         )
         ids = [row["id"] for row in found.rows]
-        return found, queries.sockets(tx, ids), queries.built_connectors(tx, ids)
+        return found, queries.sockets(tx, ids), queries.built_connectors(tx, ids), wanted_of(tx, ids)
 
-    found, sockets, built = await call.system.store.read(read)
+    found, sockets, built, wanted = await call.system.store.read(read)
     stations = call.system.stations
-    items = [_view(row, sockets[row["id"]], built[row["id"]], stations.get(row["id"])) for row in found.rows]
+    items = [
+        _view(row, sockets[row["id"]], built[row["id"]], wanted[row["id"]], stations.get(row["id"]))
+        for row in found.rows
+    ]
     return Page[Charger](items=items, next_cursor=encode(found.after))
 
 
@@ -197,6 +233,7 @@ async def create_charger(call: Call[None, ChargerCreate]) -> Charger:
         fresh = {
             "registration": "Accepted",
             "security_profile": 0,
+            "security_profile_pending": None,
             "password_hash": None,
             "password_pending_hash": None,
             "quirks": "[]",
@@ -238,9 +275,13 @@ async def change_charger(call: Call[None, ChargerSettings]) -> Charger:
 
     def work(tx: Tx) -> None:
         tx.take(Table.STATIONS, id=charger_id)
-        queries.charger(tx, charger_id)
+        before = queries.charger(tx, charger_id)
         if values:
             tx.change(Table.STATIONS, values, id=charger_id)
+        after = values.get("registration", before["registration"])
+        if after != before["registration"]:
+            told = {"before": before["registration"], "after": after, "who": call.who.name}
+            tx.append([Fact("RegistrationChanged", now_ms, told, station=charger_id)])
         if "connectors" in body.model_fields_set:
             _keep_connectors(tx, charger_id, body)
         names = sorted(body.model_fields_set)
@@ -291,14 +332,19 @@ async def rotate_credentials(call: Call[None, CredentialsIn]) -> CredentialsOut:
 async def _values(system: System, body: ChargerSettings) -> Row:
     """The columns that a body sets, and no others."""
     given = body.model_fields_set
+    if body.profile is not None and body.profile not in system.tolerance.profiles.by_id:
+        known = ", ".join(sorted(system.tolerance.profiles.by_id))
+        raise Refusal(Why.INVALID_REQUEST, f"There is no firmware profile {body.profile!r}; known are {known}.")
     values: Row = {
         name: getattr(body, name)
-        for name in ("registration", "security_profile", "transport", "profile", "location_id", "rated_w")
+        for name in ("registration", "security_profile", "serial", "transport", "profile", "location_id", "rated_w")
         if name in given
     }
     for name, default in (("registration", "Accepted"), ("security_profile", 0)):
         if name in values and values[name] is None:
             values[name] = default
+    if "security_profile" in given:
+        values["security_profile_pending"] = None  # whatever was asked of the charger, this is the word now
     if body.rated_kw is not None:
         values["rated_w"] = round(body.rated_kw * 1000)
     if "quirks" in given:
@@ -319,21 +365,28 @@ def _keep_connectors(tx: Tx, charger_id: str, body: ChargerSettings) -> None:
 
 
 async def _read(system: System, charger_id: str) -> Charger:
-    def read(tx: ReadTx) -> tuple[Row, _Sockets, _Built]:
-        ids = [charger_id]
-        return queries.charger(tx, charger_id), queries.sockets(tx, ids), queries.built_connectors(tx, ids)
+    def read(tx: ReadTx) -> tuple[Row, _Sockets, _Built, _Wanted]:
+        row, ids = queries.charger(tx, charger_id), [charger_id]
+        return row, queries.sockets(tx, ids), queries.built_connectors(tx, ids), wanted_of(tx, ids)
 
-    row, sockets, built = await system.store.read(read)
-    return _view(row, sockets[charger_id], built[charger_id], system.stations.get(charger_id))
+    row, sockets, built, wanted = await system.store.read(read)
+    return _view(row, sockets[charger_id], built[charger_id], wanted[charger_id], system.stations.get(charger_id))
 
 
-def _view(row: Row, sockets: Sequence[Row], built: Sequence[Mapping[str, Any]], live: StationView | None) -> Charger:
+def _view(
+    row: Row,
+    sockets: Sequence[Row],
+    built: Sequence[Mapping[str, Any]],
+    wanted: Sequence[Row],
+    live: StationView | None,
+) -> Charger:
     last_seen = [at for at in (row["last_seen_ms"], live.last_seen_ms if live else None) if at is not None]
     whole = next((socket for socket in sockets if socket["connector"] == 0), None)
     return Charger(
         id=row["id"],
         transport=(live.transport if live else None) or row["transport"],
         security_profile=row["security_profile"],
+        security_profile_pending=row["security_profile_pending"],
         registration=row["registration"],
         has_password=row["password_hash"] is not None,
         profile=row["profile"],
@@ -354,7 +407,20 @@ def _view(row: Row, sockets: Sequence[Row], built: Sequence[Mapping[str, Any]], 
         boot_reason=row["boot_reason"],
         status=whole["status"] if whole else None,
         connectors=_merged(sockets, built),
+        availability=[_wanted(one, sockets) for one in wanted],
         created_at=rfc3339(row["created_ms"]),
+    )
+
+
+def _wanted(row: Row, sockets: Sequence[Row]) -> Wanted:
+    in_service = is_operative((row["evse"], row["connector"]), [socket_from(socket) for socket in sockets])
+    return Wanted(
+        evse_id=row["evse"],
+        connector_id=row["connector"],
+        wanted=row["wanted"],
+        answer=row["answer"],
+        reported=None if in_service is None else OPERATIVE if in_service else INOPERATIVE,
+        since_at=rfc3339(row["since_ms"]),
     )
 
 

@@ -22,7 +22,8 @@ from csms.api.models import (
 )
 from csms.api.pages import Page, PageQuery, encode, text_key
 from csms.api.routes import Call, Routes
-from csms.app import queries
+from csms.app import chargingprofiles, queries, reserving
+from csms.app.availability import part_of, want
 from csms.app.masks import mask
 from csms.domain.refusal import Refusal, Why
 from csms.domain.units import rfc3339
@@ -47,6 +48,8 @@ class Start(Target):
     budget_wh: Annotated[int, Field(ge=1, le=LARGEST_NUMBER)] | None = Field(
         default=None, description="stop after this much energy"
     )
+    watts: Number | None = Field(default=None, description="a limit for this transaction, sent with the start")
+    amperes: Annotated[float, Field(ge=0, le=10_000)] | None = None
 
 
 class Stop(Body):
@@ -70,6 +73,7 @@ class Reset(Body):
     """Restart the charger, or one EVSE of it. `hard` does not wait for running transactions."""
 
     hard: bool = False
+    force: bool = Field(default=False, description="hard although a session is open, whose last data may be lost")
     type: Literal["Soft", "Hard", "OnIdle", "Immediate"] | None = Field(
         default=None, description="the same in OCPP's words"
     )
@@ -167,7 +171,7 @@ class InstructionQuery(PageQuery):
     session_id: str | None = None
 
 
-async def _issue(call: Call[Any, Any], kind: str, payload: dict[str, Any]) -> Issued:
+async def issue(call: Call[Any, Any], kind: str, payload: dict[str, Any]) -> Issued:
     """Hand an instruction over; members that are None are absent."""
     given = {name: value for name, value in payload.items() if value is not None}
     instruction_id = await call.system.instructing.issue(call.path["id"], kind, given, idem=call.idem)
@@ -183,7 +187,7 @@ async def _socket(call: Call[Any, Any], target: Target) -> tuple[int, int]:
     return await call.system.store.read(read)
 
 
-async def _part(call: Call[Any, Any], target: Target) -> dict[str, int | None]:
+async def named_part(call: Call[Any, Any], target: Target) -> dict[str, int | None]:
     """The addressed part; nothing named, or 0, is the whole charger."""
     if not target.evse_id and not target.connector_id:
         await _known(call)
@@ -207,8 +211,10 @@ _AT: Final = "/api/v1/chargers/{id}/commands"
 async def start(call: Call[None, Start]) -> Issued:
     """Ask the charger to start a transaction."""
     evse, connector = await _socket(call, call.body)
-    payload = {"token": call.body.token, "evse": evse, "connector": connector, "budget_wh": call.body.budget_wh}
-    return await _issue(call, "start", payload)
+    charger_id, token, now_ms = call.path["id"], call.body.token, call.now_ms()
+    await call.system.store.read(lambda tx: reserving.refuse_reserved(tx, charger_id, evse, token, now_ms))
+    payload = {"token": token, "evse": evse, "connector": connector, "budget_wh": call.body.budget_wh}
+    return await issue(call, "start", payload | {"watts": call.body.watts, "amperes": call.body.amperes})
 
 
 @route("POST", f"{_AT}/stop", body=Stop, summary="Stop a session", **_DONE)
@@ -229,22 +235,22 @@ async def stop(call: Call[None, Stop]) -> Issued:
         return found.rows[0]
 
     row = await call.system.store.read(read)
-    return await _issue(call, "stop", {"session_id": row["id"]})
+    return await issue(call, "stop", {"session_id": row["id"]})
 
 
 @route("POST", f"{_AT}/unlock", body=Unlock, summary="Unlock a connector", **_DONE)
 async def unlock(call: Call[None, Unlock]) -> Issued:
     """Ask the charger to release the plug."""
     evse, connector = await _socket(call, call.body)
-    return await _issue(call, "unlock", {"evse": evse, "connector": connector})
+    return await issue(call, "unlock", {"evse": evse, "connector": connector})
 
 
 @route("POST", f"{_AT}/reset", body=Reset, summary="Restart the charger", **_DONE)
 async def reset(call: Call[None, Reset]) -> Issued:
-    """Restart the charger or one EVSE."""
+    """Restart the charger or one EVSE. Hard is refused while a session is open there, unless it is forced."""
     await _known(call)
     hard = call.body.hard or call.body.type in ("Hard", "Immediate")
-    return await _issue(call, "reset", {"hard": hard, "evse": call.body.evse_id})
+    return await issue(call, "reset", {"hard": hard, "force": call.body.force or None, "evse": call.body.evse_id})
 
 
 @route("POST", f"{_AT}/availability", body=Availability, summary="Take in or out of service", **_DONE)
@@ -252,49 +258,70 @@ async def availability(call: Call[None, Availability]) -> Issued:
     """Change availability of the charger or a part of it."""
     body = call.body
     operative = body.operative if body.operative is not None else body.type == "Operative"
-    return await _issue(call, "availability", {"operative": operative, **await _part(call, body)})
+    part = await named_part(call, body)
+    issued = await issue(call, "availability", {"operative": operative, **part})
+    live = call.system.stations.get(call.path["id"])
+    place = part_of(part.get("evse"), part.get("connector"), live.transport if live is not None else None)
+    await call.system.store.transact(
+        lambda tx: want(tx, call.path["id"], place, operative=operative, now_ms=call.now_ms())
+    )
+    return issued
 
 
 @route("POST", f"{_AT}/trigger", body=Trigger, summary="Ask for a message", **_DONE)
 async def trigger(call: Call[None, Trigger]) -> Issued:
     """Ask the charger to send a message now."""
-    return await _issue(call, "trigger", {"message": call.body.message, **await _part(call, call.body)})
+    return await issue(call, "trigger", {"message": call.body.message, **await named_part(call, call.body)})
 
 
 @route("POST", f"{_AT}/limit", body=Limit, summary="Limit power or current", **_DONE)
 async def limit(call: Call[None, Limit]) -> Issued:
-    """Set a charging limit."""
-    body = call.body
-    payload: dict[str, Any] = {"watts": body.watts, "amperes": body.amperes, "session_id": body.session_id}
-    return await _issue(call, "limit", {**payload, **await _part(call, body)})
+    """Set a charging limit: of a session's transaction, else for whoever charges there, now and later."""
+    body, charger_id, now_ms = call.body, call.path["id"], call.now_ms()
+    place = await named_part(call, body)
+    if body.session_id is not None:
+        limit = {"watts": body.watts, "amperes": body.amperes, "session_id": body.session_id}
+        return await issue(call, "limit", {**limit, **place})
+    profile = await call.system.store.read(
+        lambda tx: chargingprofiles.flat_limit(
+            tx,
+            charger_id,
+            watts=body.watts,
+            amperes=body.amperes,
+            evse=place.get("evse"),
+            connector=place.get("connector"),
+            now_ms=now_ms,
+        )
+    )
+    return await issue(call, "set_profile", profile)
 
 
 @route("POST", f"{_AT}/get_config", body=GetConfig, summary="Read configuration", **_DONE)
 async def get_config(call: Call[None, GetConfig]) -> Issued:
     """Read configuration from the charger; the instruction's response holds it."""
     await _known(call)
-    return await _issue(call, "get_config", {"keys": call.body.keys})
+    return await issue(call, "get_config", {"keys": call.body.keys})
 
 
 @route("POST", f"{_AT}/set_config", body=SetConfig, summary="Change configuration", **_DONE)
 async def set_config(call: Call[None, SetConfig]) -> Issued:
     """Change configuration on the charger."""
     await _known(call)
-    return await _issue(call, "set_config", {"key": call.body.key, "value": call.body.value})
+    return await issue(call, "set_config", {"key": call.body.key, "value": call.body.value})
 
 
 @route("POST", f"{_AT}/clear_cache", body=Empty, summary="Clear the authorization cache", **_DONE)
 async def clear_cache(call: Call[None, Empty]) -> Issued:
     """Make the charger forget which tokens it has seen."""
     await _known(call)
-    return await _issue(call, "clear_cache", {})
+    return await issue(call, "clear_cache", {})
 
 
 @route("POST", f"{_AT}/data_transfer", body=DataTransfer, summary="Send a vendor's message", **_DONE)
 async def data_transfer(call: Call[None, DataTransfer]) -> Issued:
     """Send a DataTransfer."""
     await _known(call)
-    return await _issue(call, "data_transfer", call.body.model_dump())
+    return await issue(call, "data_transfer", call.body.model_dump())
 
 
 @route(

@@ -85,6 +85,9 @@ def _operation(operation: Operation, used: _Used) -> dict[str, Any]:
             "required": required,
             "content": {JSON: {"schema": used[(operation.body, "validation")]}},
         }
+    elif operation.takes is not None:
+        binary = {"schema": {"type": "string", "format": "binary"}}
+        described["requestBody"] = {"required": True, "content": {operation.takes: binary}}
     return described
 
 

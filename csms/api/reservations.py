@@ -1,17 +1,18 @@
-"""Reservations: a socket kept free. One that begins now is told to the charger, a later one stands in our calendar."""
+"""Reservations: a socket kept free. The charger is told when the window begins; ours is the calendar before."""
 
 from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from csms.api.commands import Target
 from csms.api.models import LARGEST_NUMBER, Instant, ShortText, Time, TokenUid, View
 from csms.api.pages import Page, PageQuery, encode, number_key
 from csms.api.routes import Call, Routes
-from csms.app import queries
+from csms.app import queries, reserving
 from csms.domain.refusal import Refusal, Why
+from csms.domain.reservation import TELL_AHEAD_MS
 from csms.domain.units import rfc3339, to_ms
 from csms.ports import Fact, ReadTx, Row, Table, Tx
 
@@ -19,8 +20,12 @@ route: Final = Routes("Reservations")
 
 Status = Literal["REQUESTED", "ACCEPTED", "REJECTED", "USED", "CANCELLED", "EXPIRED"]
 ReservationId = Annotated[int, Field(ge=1, le=LARGEST_NUMBER)]
-# A charger holds a reservation from the moment it is told. Closer than this, telling it now costs nobody anything.
-_NOW_MS: Final = 60_000
+ConnectorType = Literal[
+    "cCCS1", "cCCS2", "cG105", "cTesla", "cType1", "cType2", "s309-1P-16A", "s309-1P-32A", "s309-3P-16A",
+    "s309-3P-32A", "sBS1361", "sCEE-7-7", "sType2", "sType3", "Other1PhMax16A", "Other1PhOver16A", "Other3Ph", "Pan",
+    "wInductive", "wResonant", "Undetermined", "Unknown",
+]  # fmt: skip
+Told = Literal["no", "asked", "holds", "refused", "unsupported", "silent", "gone"]
 
 
 class ReservationIn(Target):
@@ -31,6 +36,15 @@ class ReservationIn(Target):
     start_at: Instant | None = Field(default=None, description="now when absent")
     end_at: Instant
     order_id: ShortText | None = None
+    connector_type: ConnectorType | None = Field(
+        default=None, description="any socket of this kind (OCPP 2.0.1); then without evse_id"
+    )
+
+    @model_validator(mode="after")
+    def _a_kind_or_a_place(self) -> ReservationIn:
+        if self.connector_type is not None and self.evse_id:
+            raise ValueError("give evse_id or connector_type")
+        return self
 
 
 class Window(View):
@@ -48,6 +62,7 @@ class Reservation(View):
     evse_id: int
     evse: int = Field(description="the same as evse_id")
     connector_id: int
+    connector_type: str | None
     window: Window
     start_at: Time
     end_at: Time
@@ -55,7 +70,9 @@ class Reservation(View):
     token: str | None
     order_id: str | None
     status: Status
-    hold: Literal["soft", "hard"] = Field(description="`hard`: for certain; told to the charger when it began at once")
+    hold: Literal["soft", "hard"] = Field(description="`hard`: sold, or kept by the charger; `soft`: by us alone")
+    charger: Told = Field(description="what the charger knows of it; `no` until the window begins")
+    reason: str | None = Field(description="the charger's own word for not keeping it")
     created_at: Time
     updated_at: Time
 
@@ -118,18 +135,23 @@ async def show_reservation(call: Call[None, None]) -> Reservation:
     summary="Reserve a socket",
 )
 async def make_reservation(call: Call[None, ReservationIn]) -> Reservation:
-    """Reserve a socket. One that begins now is REQUESTED until the charger has answered."""
+    """Reserve a socket. One that begins now is REQUESTED until the charger has answered.
+
+    A charger that is away hears of it when it is back, as long as the window lasts.
+    """
     body, now_ms = call.body, call.now_ms()
     start_ms = max(to_ms(body.start_at), now_ms) if body.start_at is not None else now_ms
     end_ms = to_ms(body.end_at)
     if end_ms <= start_ms:
         raise Refusal(Why.INVALID_REQUEST, "end_at: the window must end after it begins, and in the future.")
-    begins_now = start_ms <= now_ms + _NOW_MS
+    begins_now = start_ms <= now_ms + TELL_AHEAD_MS
 
     def work(tx: Tx) -> Row:
         tx.take(Table.STATIONS, id=body.charger_id)
         evse, connector = _place(tx, body)
-        _refuse_overlap(tx, body.charger_id, evse, start_ms, end_ms)
+        reserving.refuse_full(tx, body.charger_id, evse, start_ms, end_ms)
+        station = queries.charger(tx, body.charger_id)
+        reserving.refuse_untellable(tx, station, evse, body.token, body.connector_type)
         row: Row = {
             "id": tx.next_no("reservation"),
             "station": body.charger_id,
@@ -140,6 +162,7 @@ async def make_reservation(call: Call[None, ReservationIn]) -> Reservation:
             "expires_ms": end_ms,
             "token": body.token,
             "order_id": body.order_id,
+            "connector_type": body.connector_type,
             "status": "REQUESTED" if begins_now else "ACCEPTED",
             "hold": "hard" if begins_now else "soft",
             "created_ms": now_ms,
@@ -148,33 +171,13 @@ async def make_reservation(call: Call[None, ReservationIn]) -> Reservation:
         tx.add(Table.RESERVATIONS, row)
         told = {"reservation_id": row["id"], "evse": evse, "who": call.who.name}
         tx.append([Fact("ReservationMade", now_ms, told, station=body.charger_id, order_id=body.order_id)])
-        return row
+        if begins_now:
+            reserving.tell(tx, _reservation(tx, row["id"]), now_ms, instruction_id=call.system.ids.uuid())
+        return _reservation(tx, row["id"])
 
     row = await call.system.store.transact(work)
-    if begins_now:
-        await _tell(call, row)
-    return _view(await call.system.store.read(lambda tx: _reservation(tx, row["id"])))
-
-
-async def _tell(call: Call[None, ReservationIn], row: Row) -> None:
-    """Tell the charger; a reservation it cannot be told of is rejected."""
-    payload = {
-        "reservation_id": row["id"],
-        "evse": row["evse"],
-        "connector": row["connector"],
-        "token": row["token"],
-        "expires_ms": row["expires_ms"],
-    }
-    try:
-        await call.system.instructing.issue(
-            row["station"], "reserve", payload, order_id=row["order_id"], idem=call.idem
-        )
-    except Refusal:
-        changed = {"status": "REJECTED", "updated_ms": call.now_ms()}
-        await call.system.store.transact(
-            lambda tx: tx.change(Table.RESERVATIONS, changed, id=row["id"], status="REQUESTED")
-        )
-        raise
+    call.system.bell.ring("instructions")
+    return _view(row)
 
 
 @route(
@@ -187,34 +190,25 @@ async def _tell(call: Call[None, ReservationIn], row: Row) -> None:
 )
 async def cancel_reservation(call: Call[None, None]) -> Reservation:
     """Cancel a reservation; a charger that was told of it is told of this, too."""
-    reservation_id = call.path["id"]
-
-    def read(tx: ReadTx) -> Row:
-        row = _reservation(tx, reservation_id)
-        _refuse_over(row)
-        if row["order_id"] is not None and tx.one(Table.ORDERS, id=row["order_id"]) is not None:
-            raise Refusal(Why.WRONG_STATE, f"The reservation belongs to order {row['order_id']!r}; cancel the order.")
-        return row
-
-    row = await call.system.store.read(read)
-    if row["hold"] == "hard":
-        payload = {"reservation_id": reservation_id}
-        await call.system.instructing.issue(
-            row["station"], "cancel_reservation", payload, order_id=row["order_id"], idem=call.idem
-        )
-    now_ms = call.now_ms()
+    reservation_id, now_ms = call.path["id"], call.now_ms()
 
     def work(tx: Tx) -> Row:
         tx.take(Table.RESERVATIONS, id=reservation_id)
-        current = _reservation(tx, reservation_id)
-        if current["status"] != "CANCELLED":  # the charger may have said so meanwhile
-            _refuse_over(current)
-            tx.change(Table.RESERVATIONS, {"status": "CANCELLED", "updated_ms": now_ms}, id=reservation_id)
+        row = _reservation(tx, reservation_id)
+        if row["status"] not in queries.RESERVATION_ACTIVE:
+            raise Refusal(Why.WRONG_STATE, f"The reservation is {row['status']} already.")
+        if row["order_id"] is not None and tx.one(Table.ORDERS, id=row["order_id"]) is not None:
+            raise Refusal(Why.WRONG_STATE, f"The reservation belongs to order {row['order_id']!r}; cancel the order.")
+        tx.change(Table.RESERVATIONS, {"status": "CANCELLED", "updated_ms": now_ms}, id=reservation_id)
         told = {"reservation_id": reservation_id, "who": call.who.name}
         tx.append([Fact("ReservationCancelled", now_ms, told, station=row["station"], order_id=row["order_id"])])
+        if row["told"] == "holds":
+            reserving.release(tx, row, now_ms, instruction_id=call.system.ids.uuid())
         return _reservation(tx, reservation_id)
 
-    return _view(await call.system.store.transact(work))
+    row = await call.system.store.transact(work)
+    call.system.bell.ring("instructions")
+    return _view(row)
 
 
 def _place(tx: ReadTx, body: ReservationIn) -> tuple[int, int]:
@@ -225,21 +219,6 @@ def _place(tx: ReadTx, body: ReservationIn) -> tuple[int, int]:
     if body.connector_id is None:
         return body.evse_id or 0, queries.socket(tx, station, body.evse_id, None)[1]
     return queries.socket(tx, station, body.evse_id, body.connector_id)
-
-
-def _refuse_overlap(tx: ReadTx, charger_id: str, evse: int, start_ms: int, end_ms: int) -> None:
-    for other in tx.many(Table.RESERVATIONS, station=charger_id, status=queries.RESERVATION_ACTIVE):
-        meets = other["start_ms"] < end_ms and start_ms < other["expires_ms"]
-        if meets and evse == other["evse"]:
-            raise Refusal(
-                Why.SLOT_TAKEN,
-                f"Reservation {other['id']} holds it from {rfc3339(other['start_ms'])} to {rfc3339(other['end_ms'])}.",
-            )
-
-
-def _refuse_over(row: Row) -> None:
-    if row["status"] not in queries.RESERVATION_ACTIVE:
-        raise Refusal(Why.WRONG_STATE, f"The reservation is {row['status']} already.")
 
 
 def _reservation(tx: ReadTx, reservation_id: int) -> Row:
@@ -256,6 +235,7 @@ def _view(row: Row) -> Reservation:
         evse_id=row["evse"],
         evse=row["evse"],
         connector_id=row["connector"],
+        connector_type=row["connector_type"],
         window=Window(start=start, end=end),
         start_at=start,
         end_at=end,
@@ -264,6 +244,8 @@ def _view(row: Row) -> Reservation:
         order_id=row["order_id"],
         status=row["status"],
         hold=row["hold"],
+        charger=row["told"],
+        reason=row["reason"],
         created_at=rfc3339(row["created_ms"]),
         updated_at=rfc3339(row["updated_ms"]),
     )

@@ -77,11 +77,12 @@ class Operation:
     scope: Scope = "read"
     secrets: tuple[str, ...] = ()  # members of the answer that are shown once and never kept
     media: tuple[str, ...] = (JSON,)
+    takes: str | None = None  # the media type of a body that the operation reads by itself, as it comes
 
     @property
     def counts_once(self) -> bool:
         """Whether the operation takes an Idempotency-Key."""
-        return self.method != "GET"
+        return self.method != "GET" and self.takes is None
 
 
 class Routes:
@@ -108,6 +109,7 @@ class Routes:
         scope: Scope | None = None,
         secrets: Sequence[str] = (),
         media: Sequence[str] = (JSON,),
+        takes: str | None = None,
     ) -> Callable[[AnyHandler], AnyHandler]:
         """Declare the decorated function as the operation's."""
 
@@ -130,6 +132,7 @@ class Routes:
                     scope=scope if scope is not None else ("read" if method == "GET" else "write"),
                     secrets=tuple(secrets),
                     media=tuple(media),
+                    takes=takes,
                 )
             )
             return handler

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from pydantic import Field, JsonValue
@@ -37,6 +37,7 @@ class Session(View):
     open: bool = Field(description="energy may still flow, or data is awaited")
     quality: str | None
     token: str | None
+    vehicle: str | None = Field(description="the vehicle that stood for the token")
     charger_id: str
     charger: str = Field(description="the same as charger_id")
     evse_id: int
@@ -152,15 +153,20 @@ async def show_session(call: Call[None, None]) -> Session:
 )
 async def list_samples(call: Call[PageQuery, None]) -> Page[Sample]:
     """The curve. What was not measured is not there: gaps are gaps."""
-    q = call.query
-    key = numbers_key(q.cursor, 3)
-    after = (key[0], key[1], key[2]) if key is not None else None
+    return await _samples(call, lambda tx: queries.session(tx, call.path["id"])["no"])
 
-    def read(tx: ReadTx) -> queries.Found:
-        return queries.readings(tx, queries.session(tx, call.path["id"])["no"], limit=q.limit, after=after)
 
-    found = await call.system.store.read(read)
-    return Page[Sample](items=[_sample(row) for row in found.rows], next_cursor=encode(found.after))
+@route(
+    "GET",
+    "/api/v1/chargers/{id}/samples",
+    query=PageQuery,
+    answer=Page[Sample],
+    errors=[404],
+    summary="Meter values of a charger outside of any session, oldest first",
+)
+async def list_idle_samples(call: Call[PageQuery, None]) -> Page[Sample]:
+    """What its meters said while nobody charged: what it uses itself, and energy that no session explains."""
+    return await _samples(call, lambda tx: -queries.charger(tx, call.path["id"])["no"])
 
 
 @route(
@@ -203,6 +209,14 @@ async def close_session(call: Call[None, CloseIn]) -> Session:
 # -- rows
 
 
+async def _samples(call: Call[PageQuery, None], subject: Callable[[ReadTx], int]) -> Page[Sample]:
+    q = call.query
+    key = numbers_key(q.cursor, 3)
+    after = (key[0], key[1], key[2]) if key is not None else None
+    found = await call.system.store.read(lambda tx: queries.readings(tx, subject(tx), limit=q.limit, after=after))
+    return Page[Sample](items=[_sample(row) for row in found.rows], next_cursor=encode(found.after))
+
+
 async def _read(system: System, session_id: str) -> Session:
     def read(tx: ReadTx) -> tuple[Row, list[Row]]:
         return queries.session(tx, session_id), queries.cases_of(tx, [session_id])[session_id]
@@ -218,6 +232,7 @@ def _view(row: Row, cases: Sequence[Row]) -> Session:
         open=bool(row["open"]),
         quality=row["quality"],
         token=row["token"],
+        vehicle=json.loads(row["data"]).get("vehicle"),
         charger_id=row["station"],
         charger=row["station"],
         evse_id=row["evse"],

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from csms.app.answers import RawAnswer
-from csms.ports import Bell, Clock, Ids, Store
+from csms.app.customers import CustomerWish
+from csms.app.dues import Due
+from csms.app.locallists import Shadow
+from csms.app.upgrading import Upgrading
+from csms.app.uploads import LogRequest
+from csms.domain.access import Token
+from csms.domain.clock import ClockModel
+from csms.ports import Bell, Clock, Files, Ids, Row, Store
+from firmware_profiles.load import Profiles
 
 
 class StationView(Protocol):
@@ -79,6 +87,34 @@ class Tokens(Protocol):
         """A token was put or deleted."""
         ...
 
+    async def vehicle_changed(self, id_norm: str) -> None:
+        """A vehicle was put or deleted."""
+        ...
+
+    def dues(self, token: Token) -> Sequence[Due]:
+        """The unpaid amounts for which a token begins nothing."""
+        ...
+
+
+class LocalLists(Protocol):
+    """The authorization lists that chargers keep."""
+
+    def rule(self, station_id: str) -> str:
+        """Which tokens belong on this charger's list: off, fleet, all."""
+        ...
+
+    async def set_rule(self, station_id: str, tokens: str | None, who: str) -> None:
+        """A rule of its own; None: as configured."""
+        ...
+
+    async def shadow(self, station_id: str) -> Shadow:
+        """What we know of its list."""
+        ...
+
+    def ask(self, station_id: str) -> None:
+        """Have it compared now."""
+        ...
+
 
 class Catalogue(Protocol):
     """Locations, tariffs and offers as the market sees them."""
@@ -88,11 +124,168 @@ class Catalogue(Protocol):
         ...
 
 
+class Provisioning(Protocol):
+    """What chargers hold and what is wanted of them."""
+
+    async def want_inventory(self, station_id: str) -> None:
+        """Read everything, as soon as the charger is there."""
+        ...
+
+    async def want_check(self, station_id: str) -> None:
+        """Compare it, as soon as it is there."""
+        ...
+
+    async def want_apply(self, station_id: str) -> None:
+        """Write what differs, as soon as it is there and idle."""
+        ...
+
+    def is_under_way(self, station_id: str) -> bool:
+        """Whether any of this waits or is being done."""
+        ...
+
+    async def choose(self, station_id: str, template: str | None) -> None:
+        """A built-in template for this charger."""
+        ...
+
+    async def templates_changed(self) -> None:
+        """Templates were put or deleted."""
+        ...
+
+
+class Monitoring(Protocol):
+    """What 2.0.1 chargers watch; every question waits for the charger's answer. All raise Refusal."""
+
+    async def set(self, station_id: str, wants: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Set monitors; its result for each."""
+        ...
+
+    async def clear(self, station_id: str, ids: Sequence[int]) -> list[dict[str, Any]]:
+        """Clear monitors; its result for each."""
+        ...
+
+    async def base(self, station_id: str, base: str) -> str:
+        """Set the monitoring base; its word."""
+        ...
+
+    async def level(self, station_id: str, severity: int) -> str:
+        """Set the monitoring level; its word."""
+        ...
+
+    async def read(self, station_id: str, names: Sequence[str], criteria: Sequence[str]) -> str:
+        """Ask what it watches; its word, after the whole report has come."""
+        ...
+
+
 class Credentials(Protocol):
     """Basic passwords of chargers."""
 
     async def rotate(self, station_id: str, password: str | None, push: bool) -> Mapping[str, Any]:
         """Set a new password (made when None), on the charger first when `push`. Raises Refusal."""
+        ...
+
+
+class Tolerance(Protocol):
+    """What is known of chargers' oddities."""
+
+    @property
+    def profiles(self) -> Profiles: ...
+
+    def oddities(self, station_id: str) -> dict[str, dict[str, int]]:
+        """What a charger got wrong since the start: kind -> rule -> how often."""
+        ...
+
+    def clock(self, station_id: str) -> ClockModel | None:
+        """What is known of its clock."""
+        ...
+
+
+class Logs(Protocol):
+    """Asking chargers for diagnostics and logs."""
+
+    async def ask(self, station_id: str, wanted: LogRequest, who: str, *, timeout_s: float) -> str:
+        """Ask now; the id of the upload. Raises Refusal."""
+        ...
+
+
+class FileLimits(Protocol):
+    """How large files may be."""
+
+    @property
+    def firmware_bytes(self) -> int: ...
+
+
+class Upgrades(Protocol):
+    """Firmware beside campaigns."""
+
+    async def publish(self, station_id: str, image_id: str, *, timeout_s: float) -> tuple[int, RawAnswer]:
+        """Have a local controller offer an image: (the number on the wire, its answer). Raises Refusal."""
+        ...
+
+
+class Enquiries(Protocol):
+    """Asking chargers about customers."""
+
+    async def ask(self, station_id: str, wish: CustomerWish, who: str, *, timeout_s: float) -> Row:
+        """Ask now; the row of the request. Raises Refusal."""
+        ...
+
+
+class Maintenance(Protocol):
+    """Firmware, logs and customer information."""
+
+    @property
+    def files(self) -> Files: ...
+    @property
+    def limits(self) -> FileLimits: ...
+    @property
+    def logs(self) -> Logs: ...
+    @property
+    def upgrading(self) -> Upgrading: ...
+    @property
+    def upgrades(self) -> Upgrades: ...
+    @property
+    def enquiries(self) -> Enquiries: ...
+
+
+class Trust(Protocol):
+    """Certificates of chargers. What a charger cannot be asked raises Refusal; answers are its own words."""
+
+    def refusals(self) -> list[tuple[int, str | None, str, str]]:
+        """The latest attempts to connect that came to nothing: (UTC ms, identity, why, remote)."""
+        ...
+
+    def authority(self) -> tuple[str, str | None]:
+        """(off, builtin or external, the built-in root as PEM)."""
+        ...
+
+    async def listing(self, station_id: str) -> list[Row]:
+        """Every certificate issued to a charger or held by it."""
+        ...
+
+    async def install(self, station_id: str, use: str, pem: str) -> str:
+        """Send a root certificate to a charger."""
+        ...
+
+    async def read_installed(self, station_id: str, uses: Sequence[str]) -> Mapping[str, str]:
+        """Ask a charger what it holds; its word for each use."""
+        ...
+
+    async def delete(self, station_id: str, certificate_id: str, force: bool) -> str:
+        """Delete a certificate on a charger."""
+        ...
+
+    async def renew(self, station_id: str, use: str) -> str:
+        """Ask a charger for a new signing request now."""
+        ...
+
+    async def revoke(self, station_id: str, certificate_id: str, who: str) -> Row:
+        """A certificate of ours opens no door any more."""
+        ...
+
+    async def raise_profile(
+        self, station_id: str, profile: int, *, url: str | None, slot: int | None, interface: str, force: bool
+    ) -> Mapping[str, Any]:
+        """Ask a charger to move to a higher security profile."""
         ...
 
 
@@ -122,9 +315,21 @@ class System(Protocol):
     @property
     def tokens(self) -> Tokens: ...
     @property
+    def local_lists(self) -> LocalLists: ...
+    @property
     def catalogue(self) -> Catalogue: ...
     @property
+    def provisioning(self) -> Provisioning: ...
+    @property
+    def monitoring(self) -> Monitoring: ...
+    @property
     def credentials(self) -> Credentials: ...
+    @property
+    def trust(self) -> Trust: ...
+    @property
+    def maintenance(self) -> Maintenance: ...
+    @property
+    def tolerance(self) -> Tolerance: ...
 
     async def hash_password(self, password: str) -> str:
         """The stored form of a Basic password."""

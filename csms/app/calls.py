@@ -8,12 +8,19 @@ be called again for the same answer and must be idempotent. A message answered w
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from csms.ports import Fact, ReadTx, Store, Table
+import structlog
+
+from csms.ports import Fact, ReadTx, Store, StoreDown, Table
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,18 @@ class Calls:
             if answered is None:
                 continue  # its frame was dropped by retention since
             for reader in readers:
-                await reader(answered)
+                await read_safely(reader, answered, station=answered.station, what=answered.action)
+
+
+async def read_safely(reader: Callable[[T], Awaitable[None]], told: T, *, station: str, what: str) -> None:
+    """Let one reader understand what one charger said. What it cannot understand stays stored as it came; it must not
+    keep the words of every other charger from being read. Trouble of the store is not the charger's: tried again."""
+    try:
+        await reader(told)
+    except (StoreDown, asyncio.CancelledError):
+        raise
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError):
+        log.exception("charger.not_understood", station=station, what=what)
 
 
 def answered_fact(station: str, at_ms: int, action: str, seq: int) -> Fact:

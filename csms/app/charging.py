@@ -19,10 +19,11 @@ import structlog
 
 from csms.app.instructions import over_fact, put_new, put_state
 from csms.app.stations import Station, Stations, socket_number
-from csms.app.tokens import Tokens
+from csms.app.tokens import Tokens, Vehicle
 from csms.domain import instruction as asking
 from csms.domain import session_events as ev
 from csms.domain.access import Place, TokenKind, TokenStatus, Verdict
+from csms.domain.access import Why as Judged
 from csms.domain.clock import Stamp
 from csms.domain.connector import Socket, observe
 from csms.domain.instruction import InstructionEvent, Kind, Step
@@ -43,11 +44,13 @@ from csms.domain.reported import Booted, Context, Metered, Reading, Started, Sta
 from csms.domain.session import Session, State, Timing, apply, due, meter_fast, open_session, to_row
 from csms.domain.session_states import OPEN
 from csms.ports import Bell, Clock, Ids, Put, Store, Table, Unit
+from firmware_profiles.quirks import BOOT_ON_RECONNECT, NO_QUEUE_OFFLINE, START_MATCH_BY_SOCKET
 
 log = structlog.get_logger()
 
 _KEPT = OPEN | {State.ENDED_PENDING_DATA}
 _NO_REGISTER = -1  # readings.register_wh of a reading that has none
+_STARTUP_IS_NEWS_MS = 120_000  # the event and the boot leave a charger together; a queue may stand between them
 _SAMPLED_EVERY_MS = 60_000
 _SAMPLED_SHARE = 20  # a twentieth of the budget is news, too
 
@@ -112,7 +115,6 @@ class Charging:
         self._unsaved: list[tuple[Station, Session]] = []  # rows that are behind their readings
         self._saving = 0  # units of such rows on their way to the disk
         self._sampled: dict[int, tuple[int, int]] = {}  # session no -> (when, Wh) of the last MeterSampled
-        self._starts_due: dict[str, asking.Instruction] = {}
 
     # -- link and boot
 
@@ -124,9 +126,9 @@ class Charging:
         station.boot_doubt = None
         unit = self._unit(station)
         self._fact(unit, "LinkOpened", now_ms, station, {"epoch": station.epoch, "transport": station.transport})
-        self._all(station, ev.LinkUp(now_ms), unit, now_ms)
+        self._all(station, ev.LinkUp(now_ms, queues=NO_QUEUE_OFFLINE not in station.quirks), unit, now_ms)
         unit.put(Put.STATION, station.row())
-        self._store.submit(unit)
+        self._submit(unit)
 
     def link_down(self, station: Station, now_ms: int, last_life_ms: int) -> None:
         """The connection is gone. The caller has taken the link out of the station."""
@@ -136,23 +138,26 @@ class Charging:
         self._fact(unit, "LinkClosed", now_ms, station, {"epoch": station.epoch})
         self._all(station, ev.LinkDown(now_ms, last_life_ms), unit, now_ms)
         unit.put(Put.STATION, station.row())
-        self._store.submit(unit)
+        self._submit(unit)
 
     def boot(self, station: Station, told: Booted, now_ms: int, unit: Unit) -> None:
         """BootNotification. Weak evidence: only with a sign of lost power does it interrupt sessions (5.4)."""
         swapped = bool(station.serial and told.serial and told.serial != station.serial)
+        for name in ("vendor", "model", "serial", "firmware", "iccid", "imsi", "meter_serial"):
+            if (value := getattr(told, name)) is not None:
+                setattr(station, name, value)
+        self._reprofile(station, now_ms, unit)
         down_ms = None
         if station.link_opened_ms is not None and station.link_closed_ms is not None:
             down_ms = max(0, station.link_opened_ms - station.link_closed_ms)
         evidence = BootEvidence(
             reason=told.reason,
             link_down_ms=down_ms,
-            boots_on_reconnect="boot_on_reconnect_is_not_reboot" in station.quirks,
+            startup_event=station.startup_ms is not None and now_ms - station.startup_ms <= _STARTUP_IS_NEWS_MS,
+            boots_on_reconnect=BOOT_ON_RECONNECT in station.quirks,
         )
+        station.startup_ms = None
         last_life_ms = station.link_closed_ms if down_ms is not None else station.last_seen_ms
-        for name in ("vendor", "model", "serial", "firmware", "iccid", "imsi", "meter_serial"):
-            if (value := getattr(told, name)) is not None:
-                setattr(station, name, value)
         station.boot_ms, station.boot_reason = now_ms, told.reason
         if swapped or is_new_boot_epoch(evidence):
             self._reboot(station, unit, now_ms, last_life_ms, swapped=swapped)
@@ -162,6 +167,23 @@ class Charging:
             station.boot_doubt, station.boot_doubt_ms = evidence, last_life_ms
         body = {"vendor": told.vendor, "model": told.model, "firmware": told.firmware, "reason": told.reason}
         self._fact(unit, "StationBooted", now_ms, station, body | {"boot_n": station.boot_n, "swapped": swapped})
+        unit.put(Put.STATION, station.row())
+
+    def _reprofile(self, station: Station, now_ms: int, unit: Unit) -> None:
+        """It has said what it is: its profile is the one that means it, unless an operator chose another."""
+        if not self._stations.reprofile(station):
+            return
+        applied = station.applied.id if station.applied is not None else None
+        body = {"profile": applied, "quirks": sorted(station.quirks), "firmware": station.firmware}
+        self._fact(unit, "ProfileApplied", now_ms, station, body)
+
+    def started_up(self, station: Station, now_ms: int, unit: Unit) -> None:
+        """A security event says that it has started: hard evidence for the boot beside it, before or after (5.4)."""
+        if station.boot_doubt is None:
+            station.startup_ms = now_ms
+            return
+        station.boot_doubt = None
+        self._reboot(station, unit, now_ms, station.boot_doubt_ms)
         unit.put(Put.STATION, station.row())
 
     def _reboot(
@@ -195,7 +217,9 @@ class Charging:
             return
         stamp = station.skew.effective(told.at_ms, now_ms) if told.at_ms is not None else None
         here = [s for s in station.sessions.values() if s.evse == told.evse and told.connector in {s.connector, 0}]
-        if station.boot_doubt is not None and here:
+        # A session that began after the boot was not cut off by it, whatever its socket says.
+        older = [s for s in here if (s.started_at_ms or 0) <= (station.boot_ms or now_ms)]
+        if station.boot_doubt is not None and older:
             doubt = replace(station.boot_doubt, status_after=told.status)
             if is_new_boot_epoch(doubt):
                 self._reboot(station, unit, now_ms, station.boot_doubt_ms)
@@ -207,31 +231,30 @@ class Charging:
 
     # -- authorisation
 
-    def authorize(self, station: Station, token: str | None, now_ms: int) -> Verdict:
-        """Authorize: the tag as of now, at no particular socket."""
-        return self._tokens.verdict(token, now_ms, now_ms=now_ms, place=Place(station.id))
+    def authorize(self, station: Station, token: str | None, now_ms: int, kind: str | None = None) -> Verdict:
+        """Authorize: the tag as of now, at no particular socket. `kind`: 2.0.1's type of the token."""
+        token, _ = self._tokens.recognise(token)
+        return self._tokens.authorize(token, now_ms, Place(station.id, location=station.location_id), kind)
 
-    def _judge(self, station: Station, session: Session, token: str | None, at_ms: int, now_ms: int) -> Verdict:
-        norm = token_norm(token)
-        elsewhere = sum(
-            1 for other in station.sessions.values() if other is not session and token_norm(other.token) == norm
-        )
-        entry = self._tokens.get(token)
-        is_order = entry is not None and entry.token.kind is TokenKind.ORDER
-        ours = entry is not None and session.order_id is not None and session.order_id == entry.token.order_id
-        return self._tokens.verdict(
-            token,
-            at_ms,
-            now_ms=now_ms,
-            place=Place(station.id, session.evse, session.connector),
-            open_elsewhere=elsewhere if is_order else 0,
-            used_before=is_order and not ours and entry is not None and entry.used_ms is not None,
-        )
+    def _judge(
+        self,
+        station: Station,
+        session: Session,
+        token: str | None,
+        at_ms: int,
+        now_ms: int,
+        kind: str | None = None,
+    ) -> Verdict:
+        place = Place(station.id, session.evse, session.connector, station.location_id)
+        return self._tokens.start(token, at_ms, now_ms, place, session, kind)
 
     # -- start
 
     def start(self, station: Station, told: Started, now_ms: int, unit: Unit, *, recalled: bool = False) -> StartAnswer:
         """StartTransaction, TransactionEvent Started. Always answered, always stored, once (SESSIONS 5.5)."""
+        token, vehicle = self._tokens.recognise(told.token)
+        if vehicle is not None:
+            told = replace(told, token=token)
         stamp = self._stamp(station, told.at_ms, now_ms, queued=told.offline)
         opened_ms = station.link_opened_ms if station.link_opened_ms is not None else now_ms
         offline = told.offline or is_offline_start(stamp.at_ms, opened_ms, self._timing)
@@ -266,6 +289,7 @@ class Charging:
                 station=station.id,
                 evse=told.evse,
                 connector=told.connector,
+                register_kind=station.register_kind,
                 rated_w=station.rated_w,
                 link_up=station.online,
             )
@@ -275,8 +299,8 @@ class Charging:
             outcomes = apply(session, seen, self._timing)
         station.by_tx[tx_id] = session
         self._readings(station, session.no, started.readings, told.readings, now_ms, unit)
-        verdict = self._judge(station, session, told.token, stamp.at_ms, now_ms)
-        self._bind_order(session, told.token, verdict)
+        verdict = self._judge(station, session, told.token, stamp.at_ms, now_ms, told.token_kind)
+        outcomes += self._bind(session, told.token, verdict, vehicle)
         if match.how is not How.RESUMED and told.token is not None:
             outcomes += apply(session, _auth(verdict, now_ms), self._timing)
         self._after_start(station, session, told, now_ms, unit, resumed=match.how is How.RESUMED)
@@ -286,59 +310,90 @@ class Charging:
         return StartAnswer(number, verdict, session)
 
     def _named_by_instruction(self, station: Station, told: Started) -> Started:
-        """A start that names no token but our remote start id is the start we asked for."""
+        """A start that names no token but our remote start id is the start we asked for; where the model puts a token
+        of its own, so is the only one we asked for at this socket."""
+        if START_MATCH_BY_SOCKET in station.quirks and self._tokens.get(told.token) is None:
+            here = [i for i in station.starting.values() if i.payload.get("evse") in {told.evse, None}]
+            return replace(told, token=here[0].token) if len(here) == 1 else told
         if told.token is not None or told.remote_start_id is None:
             return told
-        for instruction in station.starting.values():
-            if instruction.payload.get("remote_start_id") == told.remote_start_id:
-                return replace(told, token=instruction.token)
-        return told
+        asked = _asked_start(station, told)
+        return replace(told, token=asked.token) if asked is not None else told
 
-    def _bind_order(self, session: Session, token: str | None, verdict: Verdict) -> None:
+    def _started_as_asked(
+        self, station: Station, session: Session, instruction: asking.Instruction, now_ms: int, unit: Unit
+    ) -> None:
+        """The session that this start asked for has begun, or its running transaction was taken for it."""
+        del station.starting[instruction.instruction_id]
+        done = asking.step(instruction, InstructionEvent(Step.EFFECT), now_ms)
+        done = replace(done, session_id=session.session_id)
+        put_state(unit, done)
+        self._put_fact(unit, over_fact(done, now_ms))
+
+    def _bind(self, session: Session, token: str | None, verdict: Verdict, vehicle: Vehicle | None) -> list[ev.Outcome]:
+        """What the judged token brings with it: its order, its limits, the vehicle that stood for it."""
+        if vehicle is not None:
+            session.vehicle = vehicle.vehicle_id
         entry = self._tokens.get(token)
-        if entry is None or entry.token.order_id is None or not verdict.is_good or session.order_id is not None:
-            return
-        session.order_id = entry.token.order_id
-        session.budget_wh, session.budget_s = entry.budget_wh, entry.budget_s
+        if entry is None:
+            return []
+        if not verdict.is_good:
+            if entry.token.kind is TokenKind.ORDER and verdict.why is Judged.CONCURRENT:
+                text = f"The token of order {entry.token.order_id} was used while its session ran at another connector."
+                return [ev.CaseOpened(ev.CaseType.FRAUD, ev.Severity.MONEY, text)]  # SESSIONS 5.8-n
+            return []
+        if entry.token.order_id is not None:
+            if session.order_id is None:
+                session.order_id = entry.token.order_id
+                session.budget_wh, session.budget_s = entry.budget_wh, entry.budget_s
+        elif session.authorised is None:
+            session.budget_wh, session.budget_s = entry.budget_wh, entry.budget_s
+            if vehicle is not None and (vehicle.limit_wh is not None or vehicle.limit_s is not None):
+                session.budget_wh, session.budget_s = vehicle.limit_wh, vehicle.limit_s
+        return []
 
     def _after_start(
         self, station: Station, session: Session, told: Started, now_ms: int, unit: Unit, *, resumed: bool
     ) -> None:
-        instruction = station.starting.pop(token_norm(told.token) or "", None)
+        instruction = _asked_start(station, told)
         if instruction is not None:
-            self._starts_due.pop(instruction.instruction_id, None)
-            done = asking.step(instruction, InstructionEvent(Step.EFFECT), now_ms)
-            done = replace(done, session_id=session.session_id)
-            put_state(unit, done)
-            self._put_fact(unit, over_fact(done, now_ms))
+            self._started_as_asked(station, session, instruction, now_ms, unit)
         if told.reservation_id is not None:
-            unit.put(Put.RESERVATION_STATE, ("USED", now_ms, told.reservation_id))
+            unit.put(Put.RESERVATION_STATE, ("USED", now_ms, told.reservation_id, station.id))
         if not resumed:
-            self._begun(session, unit, now_ms, told.token)
+            self._begun(session, unit, now_ms, told.token, told.reservation_id, told.token_kind)
 
-    def _begun(self, session: Session, unit: Unit, now_ms: int, token: str | None) -> None:
+    def _begun(
+        self,
+        session: Session,
+        unit: Unit,
+        now_ms: int,
+        token: str | None,
+        reservation_id: int | None = None,
+        kind: str | None = None,
+    ) -> None:
         """A session has begun, or its token was judged: an order's token opens nothing else from now on."""
         if session.order_id is not None and token is not None:
             unit.put(Put.TOKEN_USED, (now_ms, token_norm(token)))
             self._tokens.used(token, now_ms)
         body = {
-            "session_id": session.session_id, "token": session.token, "evse": session.evse,
+            "session_id": session.session_id, "token": self._tokens.written(session.token, kind),
+            "vehicle": session.vehicle, "evse": session.evse,
             "connector": session.connector, "meter_start_wh": session.meter_start_wh,
             "authorised": session.authorised, "started_ms": session.started_at_ms,
+            "reservation_id": reservation_id,
         }  # fmt: skip
         self._session_fact(unit, "SessionStarted", now_ms, session, body)
 
     def _standing(self, station: Station, session: Session, token: str | None, now_ms: int) -> Verdict:
         """The verdict that a repeat is answered with: the one the session was started on."""
+        judged = self._judge(station, session, token, session.started_at_ms or now_ms, now_ms)
         if session.authorised is None:
-            return self._judge(station, session, token, session.started_at_ms or now_ms, now_ms)
-        entry = self._tokens.get(token)
-        status = TokenStatus.ACCEPTED if session.authorised else TokenStatus.INVALID
-        if not session.authorised and entry is not None:
-            status = self._judge(station, session, token, session.started_at_ms or now_ms, now_ms).status
-        group = entry.token.group_id if entry is not None else None
-        expires = entry.token.expires_ms if entry is not None else None
-        return Verdict(status, group, expires, status)
+            return judged
+        if not session.authorised:
+            refused = TokenStatus.INVALID if judged.is_good else judged.status
+            return replace(judged, status=refused, answer=refused)
+        return replace(judged, status=TokenStatus.ACCEPTED, answer=self._tokens.stop(token, now_ms).answer, why=None)
 
     # -- meter
 
@@ -404,12 +459,19 @@ class Charging:
                 unit.put(Put.ALIAS, (station.id, "tx", told.tx_id, session.no, 1))
         else:
             outcomes = apply(session, ev.MeterSeen(now_ms, readings, told.seq_no, told.charging_state), self._timing)
-            if told.token is not None and session.authorised is None:
-                session.token = told.token
-                verdict = self._judge(station, session, told.token, at_ms, now_ms)
-                self._bind_order(session, told.token, verdict)
+            asked = _asked_start(station, told) if session.authorised is None else None
+            token, vehicle = self._tokens.recognise(told.token)
+            if token is None and asked is not None:
+                token = asked.token
+            # A master pass that is shown now ends it, and is nobody's to charge by (2.0.1 C16).
+            if token is not None and session.authorised is None and not self._tokens.is_master_pass(token):
+                session.token = token
+                verdict = self._judge(station, session, token, at_ms, now_ms, told.token_kind)
+                outcomes += self._bind(session, token, verdict, vehicle)
                 outcomes += apply(session, _auth(verdict, now_ms), self._timing)
-                self._begun(session, unit, now_ms, told.token)
+                self._begun(session, unit, now_ms, token, kind=told.token_kind)
+                if asked is not None:
+                    self._started_as_asked(station, session, asked, now_ms, unit)
         self._readings(station, session.no, readings, told.readings, now_ms, unit, frame_seq)
         session.frame_seq = max(session.frame_seq, frame_seq)
         self._carry_out(station, session, outcomes, unit, now_ms)
@@ -427,6 +489,7 @@ class Charging:
             station=station.id,
             evse=evse,
             connector=connector,
+            register_kind=station.register_kind,
             rated_w=station.rated_w,
             link_up=station.online,
         )
@@ -442,6 +505,21 @@ class Charging:
         unit.put(Put.ALIAS, (station.id, "tx", tx_id, session.no, 1))
         self._carry_out(station, session, outcomes, unit, now_ms)
         return session.no
+
+    def unreadable_event(
+        self, station: Station, tx_id: str, now_ms: int, unit: Unit, *, recalled: bool = False
+    ) -> None:
+        """An event that nobody understands but for its transaction: when that is unknown, something keeps its place,
+        so that what comes under the same id later is found together."""
+        if tx_id in station.by_tx:
+            return
+        if not recalled:
+            raise NotInMemory([("tx", tx_id)])
+        session, outcomes = self._orphan(station, ev.MeterSeen(now_ms, (), None), 0, 0)
+        session.segments[-1].tx_id = tx_id
+        station.by_tx[tx_id] = session
+        unit.put(Put.ALIAS, (station.id, "tx", tx_id, session.no, 1))
+        self._carry_out(station, session, outcomes, unit, now_ms)
 
     def _sample(self, session: Session, unit: Unit, now_ms: int) -> None:
         """Progress becomes news once a minute, or with every twentieth of the budget."""
@@ -463,6 +541,9 @@ class Charging:
 
     def stop(self, station: Station, told: Stopped, now_ms: int, unit: Unit, *, recalled: bool = False) -> StopAnswer:
         """StopTransaction, TransactionEvent Ended. Cannot be refused."""
+        token, vehicle = self._tokens.recognise(told.token)
+        if vehicle is not None:
+            told = replace(told, token=token)
         stamp = self._stamp(station, told.at_ms, now_ms, queued=told.offline)
         match = match_stop(told, stamp.at_ms, station.known_sessions())
         # A transaction that is named is looked for in the store before any other is taken for it.
@@ -491,7 +572,7 @@ class Charging:
         entry = self._tokens.get(told.token)
         if entry is not None and entry.token.kind is TokenKind.ORDER:
             return Verdict(TokenStatus.ACCEPTED, answer=TokenStatus.ACCEPTED)
-        return self._tokens.verdict(told.token, now_ms, now_ms=now_ms, place=Place(""))
+        return self._tokens.stop(told.token, now_ms, told.token_kind)
 
     # -- asked by others
 
@@ -500,14 +581,14 @@ class Charging:
         now_ms = self._clock.now_ms()
         unit = self._unit(station)
         self._apply(station, session, ev.StopRequested(now_ms, cause), unit, now_ms)
-        self._store.submit(unit)
+        self._submit(unit)
 
     def tell(self, station: Station, session: Session, event: ev.Event) -> None:
         """News for a session from outside the charger path (settled, closed by an operator, complete)."""
         now_ms = self._clock.now_ms()
         unit = self._unit(station)
         self._apply(station, session, event, unit, now_ms)
-        self._store.submit(unit)
+        self._submit(unit)
 
     async def close_session(self, session_id: str, reason: str, who: str) -> None:
         """An operator ends what no fact will end, with what is proven so far. Raises Refusal."""
@@ -522,15 +603,15 @@ class Charging:
         body = {"session_id": session_id, "reason": reason, "who": who}
         self._session_fact(unit, "SessionClosedByOperator", now_ms, session, body)
         self._apply(station, session, ev.OperatorClose(now_ms, reason), unit, now_ms)
-        self._store.submit(unit)
+        self._submit(unit)
         await self._store.transact(
             lambda tx: tx.count(Table.SESSIONS, no=session.no)
         )  # units keep their order: when this is done, so is that
 
     def expect_start(self, station: Station, instruction: asking.Instruction) -> None:
-        """A start is on its way to the charger: its token is the thread back to it."""
+        """A start is on its way to the charger: its token, and in 2.0.1 its number, is the thread back to it."""
         if instruction.token is not None:
-            station.starting[token_norm(instruction.token) or ""] = instruction
+            station.starting[instruction.instruction_id] = instruction
 
     # -- time
 
@@ -547,11 +628,13 @@ class Charging:
             for timer in due(session, now_ms):
                 self._apply(station, session, ev.TimerFired(now_ms, timer), unit, now_ms)
             if unit.rows:
-                self._store.submit(unit)
+                self._submit(unit)
 
     def watch(self, station: Station) -> None:
         """The station was loaded: its sessions' timers count again."""
+        self._tokens.in_use.forget_station(station.id)
         for session in station.known_sessions():
+            self._tokens.in_use.note(session)
             self._arm(session)
             if session.unsaved:
                 self._unsaved.append((station, session))
@@ -668,6 +751,7 @@ class Charging:
         else:
             station.retire(session)
             self._sampled.pop(session.no, None)
+        self._tokens.in_use.note(session)
         self._save(session, unit, now_ms)
         self._arm(session)
 
@@ -746,7 +830,8 @@ class Charging:
         data = to_row(session, with_readings=False)
         if len(session.power):
             data["power"] = session.power.rows()
-        tx_ids = [segment.tx_id for segment in session.segments if segment.tx_id is not None]
+        # A transaction that went on after a cut has several segments and one id.
+        tx_ids = list(dict.fromkeys(segment.tx_id for segment in session.segments if segment.tx_id is not None))
         numbers = [int(tx_id) for tx_id in tx_ids if tx_id.isdigit() and len(tx_id) < 10]
         last_no = max([session.no, *(n for n in numbers if n < self._stations.next_session_no)])
         unit.put(
@@ -788,6 +873,20 @@ class Charging:
         body = encode(dict(fact.body))
         unit.put(Put.FACT, (fact.at_ms, fact.kind, fact.station, fact.session_no, fact.order_id, body))
 
+    def _submit(self, unit: Unit) -> None:
+        """Hand over a unit of our own making. It may carry a row that readings had left behind, so whoever asks for
+        the newest waits for it, too (`save_meters`)."""
+        told = unit.done
+
+        def done(error: BaseException | None) -> None:
+            self._saving -= 1
+            if told is not None:
+                told(error)
+
+        unit.done = done
+        self._saving += 1
+        self._store.submit(unit)
+
     def _unit(self, station: Station) -> Unit:
         """A unit nobody waits for; should it fail, the memory no longer follows the disk and is read again."""
 
@@ -809,6 +908,19 @@ _NEWS: dict[type, str] = {
     ev.Revised: "SessionRevised",
     ev.Voided: "SessionVoided",
 }
+
+
+def _asked_start(station: Station, told: Started | Metered) -> asking.Instruction | None:
+    """The start we asked for that this one is: by its number (2.0.1), else by its token, at its own socket first."""
+    waiting = list(station.starting.values())
+    if told.remote_start_id is not None:
+        for instruction in waiting:
+            if instruction.payload.get("remote_start_id") == told.remote_start_id:
+                return instruction
+    norm = token_norm(told.token)
+    fitting = [i for i in waiting if norm is not None and token_norm(i.token) == norm]
+    here = [i for i in fitting if i.payload.get("evse") in {told.evse, None}]
+    return min(here or fitting, key=lambda i: (i.issued_ms, i.instruction_id), default=None)
 
 
 def _auth(verdict: Verdict, now_ms: int) -> ev.AuthOk | ev.AuthBad:

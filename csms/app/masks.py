@@ -3,6 +3,7 @@
 A password travels in three shapes: as a member of its own name (`basicAuthPassword`), as the value beside a key
 that names it (1.6 `{"key": "AuthorizationKey", "value": …}`), and as the value of a device model variable
 (2.0.1 `{"variable": {"name": "BasicAuthPassword"}, "attributeValue": …}`). URLs may carry one, too.
+What a driver types at a keypad (2.0.1 KeyCode) is a secret, too.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ _NAMES: Final = frozenset(
 _VALUES: Final = frozenset({"value", "attributevalue", "variableattribute"})
 _NAMING: Final = ("key", "name", "configurationKey")
 _URL_LOGIN: Final = re.compile(r"(?<=://)[^/@\s\"]+@")
+# Our own addresses of files: what follows the id opens them.
+_FILE_SECRET: Final = re.compile(r"(/files/(?:up|fw)/[^/\s\"]+/)[^/\s\"]+")
 
 
 def mask(value: Any, *, inside: bool = False) -> Any:
@@ -30,7 +33,7 @@ def mask(value: Any, *, inside: bool = False) -> Any:
         case list():
             return [mask(item, inside=inside) for item in value]
         case str():
-            return MASK if inside and value else _URL_LOGIN.sub(f"{MASK}@", _whole(value))
+            return MASK if inside and value else _addresses(_whole(value))
         case int() | float() if inside and not isinstance(value, bool):
             return MASK
         case _:
@@ -47,7 +50,13 @@ def mask_text(raw: str) -> str:
     folded = raw.lower()
     if "password" in folded or any(name in folded for name in _NAMES):
         return f"{MASK} (withheld: it cannot be read as JSON and speaks of a password)"
-    return _URL_LOGIN.sub(f"{MASK}@", raw)
+    return _addresses(raw)
+
+
+def _addresses(text: str) -> str:
+    """Without the secrets of URLs in it."""
+    text = _URL_LOGIN.sub(f"{MASK}@", text)
+    return _FILE_SECRET.sub(rf"\1{MASK}", text) if "/files/" in text else text
 
 
 def is_secret(name: str) -> bool:
@@ -60,6 +69,8 @@ def _secret_members(member: dict[str, Any]) -> set[str]:
     secret = {key for key in member if is_secret(key)}
     if _names_a_secret(member):
         secret |= {key for key in member if key.lower() in _VALUES}
+    if str(member.get("type")).lower() == "keycode":  # 2.0.1 IdTokenType: what a driver typed in (C01)
+        secret.add("idToken")
     if "server" in member and "user" in member:  # 2.0.1 VPNType: its `key` is the shared secret
         secret.add("key")
     return secret

@@ -28,6 +28,7 @@ class StationNews:
             "SessionEnded",
             "SessionAbandoned",
             "StationBooted",
+            "SocketChanged",
             "TokenChanged",
         }
     )
@@ -42,6 +43,7 @@ class StationNews:
         clock: Clock,
         on_session_over: Callable[[str], None],
         on_boot: Callable[[str, int], None],
+        on_socket: Callable[[str, int, int], None],
     ) -> None:
         self._store = store
         self._stations = stations
@@ -50,6 +52,7 @@ class StationNews:
         self._clock = clock
         self._on_session_over = on_session_over
         self._on_boot = on_boot
+        self._on_socket = on_socket
 
     async def on_facts(self, facts: Sequence[Fact]) -> None:
         """Tell each fact to whom it concerns; telling twice changes nothing."""
@@ -63,6 +66,8 @@ class StationNews:
                     self._on_session_over(str(fact.body["session_id"]))
                 case "StationBooted" if fact.station is not None:
                     self._on_boot(fact.station, fact.at_ms)
+                case "SocketChanged" if fact.station is not None and fact.body["connector"]:
+                    self._on_socket(fact.station, int(fact.body["evse"]), fact.at_ms)
                 case "StopRequested" | "ChargingStarted" if fact.order_id is not None:
                     await self._stop(fact.order_id)
 

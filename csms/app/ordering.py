@@ -9,7 +9,7 @@ twice. What must follow outside (a bell, a token in memory) is done by the calle
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -128,17 +128,29 @@ class Claim:
     details: Mapping[str, Any]
 
 
+def _nobody_owes(_wire: Mapping[str, Any]) -> bool:
+    return False
+
+
 class Ordering:
     """The seller's use cases."""
 
     def __init__(
-        self, *, inventory: Inventory, sockets: Sockets, payments: Payments, ids: Ids, selling: Selling
+        self,
+        *,
+        inventory: Inventory,
+        sockets: Sockets,
+        payments: Payments,
+        ids: Ids,
+        selling: Selling,
+        is_in_debt: Callable[[Mapping[str, Any]], bool] = _nobody_owes,
     ) -> None:
         self._inventory = inventory
         self._sockets = sockets
         self._payments = payments
         self._ids = ids
         self._selling = selling
+        self._is_in_debt = is_in_debt
 
     # -- quote
 
@@ -263,7 +275,7 @@ class Ordering:
         """The reservation of somebody else that overlaps, the earliest."""
         rows = tx.many(Table.RESERVATIONS, order="start_ms", station=at.station, status=("REQUESTED", "ACCEPTED"))
         for row in rows:
-            if (row["evse"], row["connector"]) != (at.evse, at.connector) or row["order_id"] == but:
+            if row["evse"] != at.evse or row["order_id"] == but:  # an EVSE serves one car, whatever plugs it has
                 continue
             if row["start_ms"] < end_ms and start_ms < row["end_ms"]:
                 return row
@@ -292,6 +304,8 @@ class Ordering:
             order = self._renew(tx, order, now_ms)
         if collected_by is CollectedBy.BAP and order_id is not None and order_id != order.order_id:
             order = self._rename(tx, order, order_id, now_ms)
+        if not order.is_paid and self._is_in_debt({**order.wire, **wish.wire}):
+            raise Refusal(Why.BLOCKED, "the driver owes for an earlier order, which must be paid first")
         hold = order.terms.pattern is Pattern.HOLD
         amount_minor = order.hold_minor
         payment_id = (claim.payment_id if claim is not None else None) or f"pay-{order.order_id}"

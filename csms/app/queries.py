@@ -169,7 +169,10 @@ def cases_of(tx: ReadTx, session_ids: Sequence[str]) -> dict[str, list[Row]]:
 
 
 def readings(tx: ReadTx, subject: int, *, limit: int, after: tuple[int, int, int] | None = None) -> Found:
-    """Readings of a session by effective time. Several may share an instant, so the key is all three columns."""
+    """Readings by effective time: a session's, or under minus its number a charger's outside of sessions.
+
+    Several may share an instant, so the key is all three columns.
+    """
 
     def place(row: Row) -> tuple[int, int, int]:
         return row["at_ms"], row["socket"], row["register_wh"]

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from csms.app.calls import read_safely
 from csms.ports import Fact, ReadTx, Store, Table
 
 
@@ -56,7 +57,7 @@ class Reports:
             if report is None:
                 continue  # dropped by retention since
             for reader in readers:
-                await reader(report)
+                await read_safely(reader, report, station=report.station, what=report.kind)
 
 
 def stored_fact(station: str, at_ms: int, kind: str, key: Mapping[str, Any]) -> Fact:

@@ -23,9 +23,10 @@ from csms.app.paying import ask_top_up, queue_moves
 from csms.domain.ledger import latest_revision, outstanding
 from csms.domain.order import Begin, Bill, End, Interrupt, Order, Resume, StartFailed, State
 from csms.domain.refusal import Refusal
+from csms.domain.running_cost import PRICED, usage
 from csms.domain.settlement import Charge, margin_minor, payable, settle
 from csms.domain.stored import to_json
-from csms.domain.tariff import Pattern, Slice, Terms, Usage, bill
+from csms.domain.tariff import Pattern, Terms, Usage, bill
 from csms.ports import Bell, Clock, Fact, Ids, Payments, Row, Store, StoreDown, Table, Tx
 
 log = structlog.get_logger()
@@ -37,7 +38,7 @@ FOLLOWED = frozenset(
     }
 )  # fmt: skip
 _ENDS = frozenset({"SessionEnded", "SessionAbandoned", "SessionRevised"})
-_PRICED_QUALITIES = frozenset({"A", "B", "C"})  # D is provisional only, U never (SESSIONS 5.3)
+_PRICED_QUALITIES = frozenset(quality.value for quality in PRICED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,12 +185,12 @@ class Settling:
         proven_ms = json.loads(session["data"]).get("interrupted_at_ms")
         if proven_ms is not None and now_ms - proven_ms < self._rules.provisional_after_ms:
             return
-        usage = usage_of(tx, session)
+        profile = usage_of(tx, session)
         station = tx.one(Table.STATIONS, id=session["station"])
         rated_w = (station["rated_w"] if station else None) or self._rules.default_rated_w
         at_ms = session["last_proven_ms"] or now_ms
         margin = margin_minor(
-            order.terms, usage, rated_w=rated_w, sample_interval_ms=self._rules.sample_interval_ms, at_ms=at_ms
+            order.terms, profile, rated_w=rated_w, sample_interval_ms=self._rules.sample_interval_ms, at_ms=at_ms
         )
         self._bill(tx, order, session, now_ms, margin=margin)
 
@@ -283,47 +284,17 @@ class Settling:
 
 
 def usage_of(tx: Tx, session: Row) -> Usage:
-    """The metered profile of a session, in time order, adding up to its energy exactly.
-
-    Readings give the shape (time of day), the session gives the energy: a reset, a gap or a bound of SESSIONS 5.8-d
-    is already in it, so the last slice takes what the shape does not explain.
-    """
+    """The metered profile of a stored session (`running_cost.usage`)."""
     start_ms = session["started_ms"]
-    end_ms = session["ended_ms"] or session["last_proven_ms"] or start_ms
-    energy_wh = session["energy_wh"] or 0
-    if start_ms is None or end_ms is None:
-        return Usage()
-    end_ms = max(start_ms, end_ms)
     readings = tx.many(Table.READINGS, order="at_ms", subject=session["no"])
-    slices: list[Slice] = []
-    at_ms, wh, left = start_ms, session["meter_start_wh"], energy_wh
-    highest_wh = None if wh is None else wh + energy_wh
-    for reading in readings:
-        register, when = reading["register_wh"], reading["at_ms"]
-        if register < 0 or not at_ms < when < end_ms:
-            continue
-        if highest_wh is not None and register > highest_wh:
-            continue  # beyond what was billed: a spike, which must not draw the rest into its quarter of an hour
-        if wh is not None and register >= wh:
-            part = min(register - wh, left)
-            slices.append(Slice(start_ms=at_ms, end_ms=when, energy_wh=part))
-            left -= part
-            at_ms = when
-        wh = register
-    slices.append(Slice(start_ms=at_ms, end_ms=end_ms, energy_wh=left))
-    return Usage(slices=_merged(slices), idle_minutes=_idle_minutes(session))
-
-
-def _merged(slices: list[Slice]) -> tuple[Slice, ...]:
-    """At most one slice per quarter hour: rates change on quarter hours at the finest, and bills read better."""
-    out: list[Slice] = []
-    for piece in slices:
-        if out and out[-1].start_ms // 900_000 == (piece.end_ms - 1) // 900_000:
-            last = out.pop()
-            out.append(Slice(start_ms=last.start_ms, end_ms=piece.end_ms, energy_wh=last.energy_wh + piece.energy_wh))
-        else:
-            out.append(piece)
-    return tuple(out)
+    return usage(
+        start_ms=start_ms,
+        end_ms=session["ended_ms"] or session["last_proven_ms"] or start_ms,
+        start_wh=session["meter_start_wh"],
+        energy_wh=session["energy_wh"] or 0,
+        registers=[(reading["at_ms"], reading["register_wh"]) for reading in readings],
+        idle_minutes=_idle_minutes(session),
+    )
 
 
 def _minutes(session: Row) -> int:

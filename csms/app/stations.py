@@ -16,12 +16,17 @@ from csms.app.instructions import from_row as instruction_from
 from csms.domain.clock import ClockModel
 from csms.domain.connector import Socket
 from csms.domain.instruction import Instruction
-from csms.domain.matching import BootEvidence, token_norm
+from csms.domain.matching import BootEvidence
+from csms.domain.meter import RegisterKind
+from csms.domain.refusal import Refusal, Why
 from csms.domain.reported import SocketStatus
 from csms.domain.session import meter_fast
 from csms.domain.session_record import FAST_FIELDS, Session, from_row
 from csms.domain.session_states import OPEN, State
 from csms.ports import Clock, ReadTx, Row, Store, Table
+from firmware_profiles.load import NO_PROFILES, Profiles
+from firmware_profiles.quirks import REGISTER_PER_INTERVAL, REGISTER_PER_SESSION, merged
+from firmware_profiles.schema import Profile
 
 RECENT_PER_STATION = 16
 # States in which a session waits for something by itself; the others are loaded when a fact names them.
@@ -63,14 +68,20 @@ class Station:
     id: str
     no: int
     registration: str = "Accepted"
+    told_registration: str | None = None  # what its last boot was answered; None: not since we run
+    solicited: dict[str, int] = field(default_factory=dict)  # messages we asked of it while Pending, until when (ms)
     transport: str | None = None
     security_profile: int = 0
+    security_profile_pending: int | None = None  # asked of the charger; counts from its first connection with it
     password_hash: str | None = None
     password_pending_hash: str | None = None
     profile: str | None = None
-    quirks: frozenset[str] = frozenset()
+    own_quirks: frozenset[str] = frozenset()  # set by an operator
+    quirks: frozenset[str] = frozenset()  # those and its profile's: what everybody asks
+    applied: Profile | None = None  # the profile in force, chosen by hand (`profile`) or found by its boot
     location_id: str | None = None
-    rated_w: int | None = None
+    own_rated_w: int | None = None
+    rated_w: int | None = None  # the operator's word, else the profile's
     vendor: str | None = None
     model: str | None = None
     serial: str | None = None
@@ -89,18 +100,26 @@ class Station:
     created_ms: int = 0
     boot_doubt: BootEvidence | None = None  # a boot on this link that may have been no more than a reconnect
     boot_doubt_ms: int | None = None
+    startup_ms: int | None = None  # when it last said in a security event that it has started
     reloading: bool = False  # a commit failed; the memory is being read again and the charger has to wait
     skew: ClockModel = field(default_factory=ClockModel)
     sockets: dict[tuple[int, int], Socket] = field(default_factory=dict)
     sessions: dict[int, Session] = field(default_factory=dict)  # open ones
     recent: list[Session] = field(default_factory=list)  # ended ones, newest last
-    starting: dict[str, Instruction] = field(default_factory=dict)  # by normalised token
+    starting: dict[str, Instruction] = field(default_factory=dict)  # starts asked for and not seen yet, by id
     by_tx: dict[str, Session] = field(default_factory=dict)  # transaction id -> session
 
     @property
     def online(self) -> bool:
         """Whether a live connection of this charger ends on this node."""
         return self.link is not None
+
+    @property
+    def register_kind(self) -> RegisterKind:
+        """What its samples count from (SESSIONS 5.7-2)."""
+        if REGISTER_PER_SESSION in self.quirks:
+            return RegisterKind.SESSION
+        return RegisterKind.INTERVAL if REGISTER_PER_INTERVAL in self.quirks else RegisterKind.LIFETIME
 
     @property
     def connected_ms(self) -> int | None:
@@ -151,9 +170,10 @@ def socket_number(evse: int, connector: int) -> int:
 class Stations:
     """All stations, by id and by folded id."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, profiles: Profiles = NO_PROFILES) -> None:
         self._store = store
         self._clock = clock
+        self._profiles = profiles
         self._by_id: dict[str, Station] = {}
         self._by_folded: dict[str, Station] = {}
         self.next_session_no = 1
@@ -186,7 +206,7 @@ class Stations:
                 station.sockets[row["evse"], row["connector"]] = socket_from(row)
         for row in found["starting"]:
             if (station := self._by_id.get(row["station"])) is not None and row["token"]:
-                station.starting[token_norm(row["token"]) or ""] = instruction_from(row)
+                station.starting[row["id"]] = instruction_from(row)
         for row in found["open"]:
             await self._load_session(row)
 
@@ -211,7 +231,7 @@ class Stations:
             station.sockets[socket_row["evse"], socket_row["connector"]] = socket_from(socket_row)
         for instruction_row in starting:
             if instruction_row["token"]:
-                station.starting[token_norm(instruction_row["token"]) or ""] = instruction_from(instruction_row)
+                station.starting[instruction_row["id"]] = instruction_from(instruction_row)
         for session_row in reversed(sessions):
             await self._load_session(session_row, station)
         # Only now: a charger that comes back meanwhile must not meet half of its sessions.
@@ -232,15 +252,47 @@ class Stations:
             return await self.reload(station_id)
         fresh = _station_from(row)
         for name in (
-            "registration", "security_profile", "password_hash", "password_pending_hash", "profile", "quirks",
-            "location_id", "rated_w",
+            "registration", "security_profile", "security_profile_pending", "password_hash", "password_pending_hash",
+            "profile", "own_quirks", "location_id", "own_rated_w",
         ):  # fmt: skip
             setattr(station, name, getattr(fresh, name))
+        station.serial = fresh.serial or station.serial  # an operator may know it before the charger has told
+        self.reprofile(station)
         return station
+
+    def reprofile(self, station: Station) -> bool:
+        """Give it the profile an operator chose, else the one that means its vendor, model and firmware; whether
+        anything changed by that. Its own words and rating are added to it, and win."""
+        before = (station.applied, station.quirks)
+        if station.profile is not None:
+            applied = self._profiles.by_id.get(station.profile)
+        else:
+            applied = self._profiles.find(station.vendor, station.model, station.firmware)
+        station.applied = applied
+        words = applied.quirks(station.firmware) if applied is not None else frozenset[str]()
+        station.quirks = merged(station.own_quirks, words)
+        station.rated_w = station.own_rated_w
+        if station.rated_w is None and applied is not None:
+            station.rated_w = applied.rated_w
+        return before != (applied, station.quirks)
 
     def get(self, identity: str) -> Station | None:
         """By exact id, else without regard to case."""
         return self._by_id.get(identity) or self._by_folded.get(fold(identity))
+
+    def known(self, station_id: str) -> Station:
+        """As `get`. Refuses UNKNOWN_STATION."""
+        station = self.get(station_id)
+        if station is None:
+            raise Refusal(Why.UNKNOWN_STATION, f"There is no charger {station_id!r}.")
+        return station
+
+    def present(self, station_id: str) -> Station:
+        """One that is connected now, to be asked something. Refuses UNKNOWN_STATION, STATION_OFFLINE."""
+        station = self.known(station_id)
+        if not station.online:
+            raise Refusal(Why.STATION_OFFLINE, f"{station.id} is not connected; ask again when it is.")
+        return station
 
     def all(self) -> Iterable[Station]:
         """Every station."""
@@ -318,6 +370,7 @@ class Stations:
         return session
 
     def _put(self, station: Station) -> None:
+        self.reprofile(station)
         self._by_id[station.id] = station
         self._by_folded[fold(station.id)] = station
 
@@ -338,12 +391,16 @@ def _replay(session: Session, newer: list[Row]) -> None:
 def _station_from(row: Row) -> Station:
     data = json.loads(row["data"])
     same = (
-        "id", "no", "registration", "transport", "security_profile", "password_hash", "password_pending_hash",
-        "profile", "location_id", "rated_w", "vendor", "model", "serial", "firmware", "iccid", "imsi",
+        "id", "no", "registration", "transport", "security_profile", "security_profile_pending", "password_hash",
+        "password_pending_hash", "profile", "location_id", "vendor", "model", "serial", "firmware", "iccid", "imsi",
         "meter_serial", "boot_n", "boot_ms", "boot_reason", "epoch", "link_opened_ms", "link_closed_ms",
         "last_seen_ms", "created_ms",
     )  # fmt: skip
-    station = Station(**{name: row[name] for name in same}, quirks=frozenset(json.loads(row["quirks"])))
+    station = Station(
+        **{name: row[name] for name in same},
+        own_quirks=frozenset(json.loads(row["quirks"])),
+        own_rated_w=row["rated_w"],
+    )
     if skew := data.get("skew"):
         station.skew = ClockModel.from_row(skew)
     return station

@@ -51,13 +51,13 @@ def register(app: typer.Typer) -> None:
 def request(method: str, url: str, path: str, body: Any = None) -> Any:
     """One call; leaves with a sentence when it fails."""
     data = None if body is None else json.dumps(body).encode()
-    headers = {"Authorization": f"Bearer {_key()}", "Content-Type": "application/json"}
+    headers = {"Authorization": f"Bearer {key()}", "Content-Type": "application/json"}
     call = urllib.request.Request(url.rstrip("/") + path, data=data, headers=headers, method=method)  # noqa: S310 - the operator's own server
     try:
         with urllib.request.urlopen(call, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - as above
             text = answer.read()
     except urllib.error.HTTPError as error:
-        typer.echo(_sentence(error), err=True)
+        typer.echo(sentence(error), err=True)
         raise typer.Exit(1) from None
     except (urllib.error.URLError, TimeoutError) as error:
         typer.echo(f"{url} cannot be reached: {getattr(error, 'reason', error)}. Is the server running?", err=True)
@@ -65,7 +65,7 @@ def request(method: str, url: str, path: str, body: Any = None) -> Any:
     return json.loads(text) if text else None
 
 
-def _sentence(error: urllib.error.HTTPError) -> str:
+def sentence(error: urllib.error.HTTPError) -> str:
     try:
         problem = json.loads(error.read())
         return f"{problem.get('title', error.code)}: {problem.get('detail', '')}"
@@ -73,7 +73,7 @@ def _sentence(error: urllib.error.HTTPError) -> str:
         return f"HTTP {error.code}"
 
 
-def _key() -> str:
+def key() -> str:
     if key := os.environ.get("CSMS_API_KEY") or os.environ.get("CSMS_API__BOOTSTRAP_KEY"):
         return key
     for folder in (Path(os.environ.get("CSMS_DATA_DIR", "data")), Path("data/demo/system")):
@@ -84,7 +84,7 @@ def _key() -> str:
     raise typer.Exit(2)
 
 
-def _show(rows: list[dict[str, Any]], columns: tuple[str, ...], *, as_json: bool) -> None:
+def show(rows: list[dict[str, Any]], columns: tuple[str, ...], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
@@ -125,7 +125,7 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def _one(thing: Any, *, as_json: bool) -> None:
+def one(thing: Any, *, as_json: bool) -> None:
     if as_json or not isinstance(thing, dict):
         typer.echo(json.dumps(thing, indent=2, ensure_ascii=False))
         return
@@ -133,17 +133,17 @@ def _one(thing: Any, *, as_json: bool) -> None:
         typer.echo(f"{name}: {_cell(value)}")
 
 
-def _items(url: str, path: str, limit: int) -> list[dict[str, Any]]:
-    items: list[dict[str, Any]] = []
+def items(url: str, path: str, limit: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
     cursor: str | None = None
-    while len(items) < limit:
-        query = {"limit": str(min(200, limit - len(items))), **({"cursor": cursor} if cursor else {})}
+    while len(found) < limit:
+        query = {"limit": str(min(200, limit - len(found))), **({"cursor": cursor} if cursor else {})}
         page = request("GET", url, f"{path}{'&' if '?' in path else '?'}{urllib.parse.urlencode(query)}")
-        items += page["items"]
+        found += page["items"]
         cursor = page["next_cursor"]
         if cursor is None:
             break
-    return items
+    return found
 
 
 Limit = Annotated[int, typer.Option(help="how many at most")]
@@ -155,12 +155,12 @@ Limit = Annotated[int, typer.Option(help="how many at most")]
 def chargers_list(url: Url = DEFAULT_URL, limit: Limit = 100, as_json: Json = False) -> None:
     """Every charger, with what it is doing."""
     columns = ("id", "online", "transport", "registration", "vendor", "model", "firmware", "last_seen_at")
-    _show(_items(url, "/api/v1/chargers", limit), columns, as_json=as_json)
+    show(items(url, "/api/v1/chargers", limit), columns, as_json=as_json)
 
 
 def chargers_show(charger: str, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
     """One charger."""
-    _one(request("GET", url, f"/api/v1/chargers/{_quote(charger)}"), as_json=as_json)
+    one(request("GET", url, f"/api/v1/chargers/{quote(charger)}"), as_json=as_json)
 
 
 def chargers_add(
@@ -179,7 +179,7 @@ def chargers_add(
         body["rated_kw"] = rated_kw
     if location is not None:
         body["location_id"] = location
-    _one(request("POST", url, "/api/v1/chargers", body), as_json=as_json)
+    one(request("POST", url, "/api/v1/chargers", body), as_json=as_json)
 
 
 def chargers_call(
@@ -195,7 +195,7 @@ def chargers_call(
     except ValueError as error:
         typer.echo(f"the payload is not JSON: {error}", err=True)
         raise typer.Exit(2) from None
-    path = f"/api/v1/chargers/{_quote(charger)}/ocpp/{action}?timeout_s={timeout_s}"
+    path = f"/api/v1/chargers/{quote(charger)}/ocpp/{action}?timeout_s={timeout_s}"
     answer = request("POST", url, path, body)
     typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
     if answer["status"] != "answered":
@@ -211,8 +211,8 @@ def frames(
 ) -> None:
     """The raw frames of a charger, newest first."""
     query = f"?action={action}" if action else ""
-    rows = _items(url, f"/api/v1/chargers/{_quote(charger)}/frames{query}", limit)
-    _show(rows, ("at", "direction", "type", "action", "frame"), as_json=as_json)
+    rows = items(url, f"/api/v1/chargers/{quote(charger)}/frames{query}", limit)
+    show(rows, ("at", "direction", "type", "action", "frame"), as_json=as_json)
 
 
 # --- sessions, orders, tokens, cases
@@ -230,44 +230,44 @@ def sessions_list(
         {**({"charger_id": charger} if charger else {}), **({"open": "true"} if only_open else {})}
     )
     columns = ("id", "charger_id", "state", "quality", "token", "started_at", "ended_at", "energy_wh", "end_cause")
-    _show(_items(url, "/api/v1/sessions" + (f"?{query}" if query else ""), limit), columns, as_json=as_json)
+    show(items(url, "/api/v1/sessions" + (f"?{query}" if query else ""), limit), columns, as_json=as_json)
 
 
 def sessions_show(session: str, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
     """One session."""
-    _one(request("GET", url, f"/api/v1/sessions/{_quote(session)}"), as_json=as_json)
+    one(request("GET", url, f"/api/v1/sessions/{quote(session)}"), as_json=as_json)
 
 
 def sessions_close(session: str, reason: str, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
     """End a session that no fact will end."""
-    _one(request("POST", url, f"/api/v1/sessions/{_quote(session)}/close", {"reason": reason}), as_json=as_json)
+    one(request("POST", url, f"/api/v1/sessions/{quote(session)}/close", {"reason": reason}), as_json=as_json)
 
 
 def orders_list(url: Url = DEFAULT_URL, limit: Limit = 50, as_json: Json = False) -> None:
     """Orders, newest first."""
     columns = ("id", "state", "charger_id", "bap_id", "session_id", "quote_total", "final_total", "created_at")
-    _show(_items(url, "/api/v1/orders", limit), columns, as_json=as_json)
+    show(items(url, "/api/v1/orders", limit), columns, as_json=as_json)
 
 
 def orders_show(order: str, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
     """One order."""
-    _one(request("GET", url, f"/api/v1/orders/{_quote(order)}"), as_json=as_json)
+    one(request("GET", url, f"/api/v1/orders/{quote(order)}"), as_json=as_json)
 
 
 def orders_ledger(order: str, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
     """The ledger of an order; its sum is zero when it is settled."""
-    ledger = request("GET", url, f"/api/v1/orders/{_quote(order)}/ledger")
+    ledger = request("GET", url, f"/api/v1/orders/{quote(order)}/ledger")
     if as_json:
         typer.echo(json.dumps(ledger, indent=2, ensure_ascii=False))
         return
-    _show(ledger["items"], ("at", "revision", "kind", "account", "amount", "energy_wh", "ref"), as_json=False)
+    show(ledger["items"], ("at", "revision", "kind", "account", "amount", "energy_wh", "ref"), as_json=False)
     typer.echo(f"sum: {_cell(ledger['sum'])}")
 
 
 def tokens_list(url: Url = DEFAULT_URL, limit: Limit = 100, as_json: Json = False) -> None:
     """Tokens."""
     columns = ("uid", "type", "status", "kind", "driver", "group_id", "expires_at")
-    _show(_items(url, "/api/v1/tokens", limit), columns, as_json=as_json)
+    show(items(url, "/api/v1/tokens", limit), columns, as_json=as_json)
 
 
 def tokens_set(
@@ -284,24 +284,24 @@ def tokens_set(
         body["driver"] = driver
     if group is not None:
         body["group_id"] = group
-    _one(request("PUT", url, f"/api/v1/tokens/{_quote(uid)}", body), as_json=as_json)
+    one(request("PUT", url, f"/api/v1/tokens/{quote(uid)}", body), as_json=as_json)
 
 
 def tokens_remove(uid: str, url: Url = DEFAULT_URL) -> None:
     """Forget a token."""
-    request("DELETE", url, f"/api/v1/tokens/{_quote(uid)}")
+    request("DELETE", url, f"/api/v1/tokens/{quote(uid)}")
 
 
 def cases_list(url: Url = DEFAULT_URL, limit: Limit = 50, as_json: Json = False) -> None:
     """What waits for a person."""
     columns = ("id", "type", "severity", "state", "charger_id", "session_id", "order_id", "text", "opened_at")
-    _show(_items(url, "/api/v1/cases", limit), columns, as_json=as_json)
+    show(items(url, "/api/v1/cases", limit), columns, as_json=as_json)
 
 
 def cases_resolve(case: str, resolution: str, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
     """Close a case with what was done about it."""
-    _one(request("POST", url, f"/api/v1/cases/{_quote(case)}/resolve", {"resolution": resolution}), as_json=as_json)
+    one(request("POST", url, f"/api/v1/cases/{quote(case)}/resolve", {"resolution": resolution}), as_json=as_json)
 
 
-def _quote(part: str) -> str:
+def quote(part: str) -> str:
     return urllib.parse.quote(part, safe="")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from csms.cli import operator, server
+from csms.cli import firmware, operator, profiles, server
 
 app = typer.Typer(
     name="csms",
@@ -14,3 +14,5 @@ app = typer.Typer(
 )
 server.register(app)
 operator.register(app)
+firmware.register(app)
+profiles.register(app)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from asyncio import sslproto
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -101,6 +102,7 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
     try:
         import uvloop
     except ImportError:
+        sslproto.SSLProtocol.max_size = 16 << 10  # it would keep 256 KiB per TLS connection
         asyncio.run(main)
     else:
         uvloop.run(main)
@@ -268,6 +270,10 @@ data_dir = "data"
 host = "0.0.0.0"            # where chargers reach us: ws://THIS_HOST:9000/ocpp/CHARGER_ID
 port = 9000
 accept_unknown = "never"    # "window": for 15 minutes after start; "always": tests only
+
+# [tls]                       # chargers over TLS: wss://THIS_HOST:9443/ocpp/CHARGER_ID
+# certificate = "tls/server.pem"
+# key = "tls/server-key.pem"
 
 [api]
 host = "127.0.0.1"          # REST; put a reverse proxy with TLS in front before opening it

@@ -15,6 +15,7 @@ from typing import Final
 
 from csms.domain.clock import Y2020_MS
 from csms.domain.epochs import TOLERANCE_WH
+from csms.domain.meter import RegisterKind
 from csms.domain.reported import Metered, SocketStatus, Started, Stopped
 from csms.domain.session_record import Segment, Session
 from csms.domain.session_states import OPEN, State
@@ -243,7 +244,10 @@ def _can_end(session: Session, stopped: Stopped, effective_ms: int) -> bool:
     if not stopped.register_wh:
         return True
     floors = [wh for wh in (session.segments[-1].start_wh, session.last_proven_wh) if wh is not None]
-    return all(wh - TOLERANCE_WH <= stopped.register_wh for wh in floors)
+    # A count since the start of the session is compared as the register it would be (5.7-2).
+    is_count = session.register_kind is RegisterKind.SESSION and stopped.register_wh < session.lift_wh
+    register_wh = stopped.register_wh + (session.lift_wh if is_count else 0)
+    return all(wh - TOLERANCE_WH <= register_wh for wh in floors)
 
 
 @dataclass(frozen=True, slots=True)

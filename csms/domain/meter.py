@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import Final
 
 from csms.domain.epochs import TOLERANCE_WH, Epoch, Point, possible_wh, split
+from csms.domain.register_scope import reread
 
 STOP_CONFLICT_WH: Final = 50  # two stops further apart than this open a case (5.7-4)
 SLACK_WH: Final = 200  # 5.7-6
@@ -134,6 +135,15 @@ class Register:
         """The readings at these indexes."""
         return list(zip(self._at[where.start : where.stop], self._wh[where.start : where.stop], strict=True))
 
+    def ends_and_samples(self, where: range) -> tuple[list[Point], list[Point]]:
+        """The readings at these indexes that begin or end a transaction, and the others."""
+        ends: list[Point] = []
+        samples: list[Point] = []
+        for index in where:
+            is_end = self._marks[index] & (Marks.BEGIN | Marks.END)
+            (ends if is_end else samples).append((self._at[index], self._wh[index]))
+        return ends, samples
+
     def marked(self, mark: Marks, where: range) -> tuple[int, int, int] | None:
         """The last reading with this mark as (at_ms, wh, marks); for BEGIN the first."""
         order = where if mark is Marks.BEGIN else reversed(where)
@@ -221,14 +231,35 @@ def energy(
         found = _from_intervals(register.points(where), begin, stops)
     else:
         lift = begin.wh if kind is RegisterKind.SESSION and begin is not None and begin.wh is not None else 0
-        points = [(at_ms, wh + lift) for at_ms, wh in register.points(where)]
         stops = _lifted_stops(register, where, stops, lift)
+        points = register.points(where)
+        if lift:
+            points = [(at_ms, wh + lift) for at_ms, wh in points]
+        elif kind is RegisterKind.LIFETIME:
+            points = _as_lifetime(register, where, begin, stops, breaks_ms, rated_w)
         found = _from_register(points, begin, stops, breaks_ms=breaks_ms, rated_w=rated_w, idle=idle, cut=cut)
     if found.quality is Quality.U and power is not None and len(power) > 1:
         at = [at_ms for at_ms, _ in power]
         estimated = power_estimate(list(power))
         found = Energy(estimated, Quality.D, doubts=found.doubts, last_at_ms=at[-1], ended_at_ms=found.ended_at_ms)
     return _plausible(found, begin, rated_w) if times_good else found
+
+
+def _as_lifetime(
+    register: Register,
+    where: range,
+    begin: Mark | None,
+    stops: Sequence[Mark],
+    breaks_ms: Sequence[int],
+    rated_w: int | None,
+) -> list[Point]:
+    """5.7-2 for a model nobody has classified: samples that contradict both registers are read as what they are."""
+    ends, samples = register.ends_and_samples(where)
+    first = (begin.at_ms, begin.wh) if begin is not None and begin.wh is not None else None
+    told = [stop.wh for stop in stops if stop.wh]
+    ceiling_w = UNRATED_W if rated_w is None else rated_w
+    read = reread(samples, first, max(told, default=None), breaks_ms=breaks_ms, ceiling_w=ceiling_w)
+    return sorted(ends + read)
 
 
 def _begin(register: Register, where: range, start: Mark | None) -> Mark | None:

@@ -124,6 +124,8 @@ class Metered:
     offline: bool = False
     seq_no: int | None = None
     key: str = ""
+    token_kind: str | None = None
+    remote_start_id: int | None = None  # ours, where the transaction had begun before it was asked for (2.0.1 F01)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,3 +144,4 @@ class Stopped:
     seq_no: int | None = None
     signed: bool = False
     readings: tuple[Reading, ...] = ()
+    token_kind: str | None = None

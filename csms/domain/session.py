@@ -39,6 +39,7 @@ from csms.domain.session_events import (
     StopRequested,
     StopSeen,
     TimerFired,
+    TransactionStatusSeen,
 )
 from csms.domain.session_record import Interruption, Segment, Session, StopMark, fast_row, from_row, to_row
 from csms.domain.session_states import LATE, LIVE, OPEN, TRANSITIONS, Back, EventKind, State
@@ -137,7 +138,7 @@ def _dispatch(turn: Turn, event: Event) -> None:
         case LinkDown():
             steps.on_link_down(turn, event)
         case LinkUp():
-            steps.on_link_up(turn)
+            steps.on_link_up(turn, queues=event.queues)
         case BootSeen():
             steps.on_boot(turn, event)
         case SitePowerCut():
@@ -159,6 +160,8 @@ def _dispatch(turn: Turn, event: Event) -> None:
             steps.on_other_start(turn, event)
         case RegisterSeen():
             session_meter.on_register(turn, event)
+        case TransactionStatusSeen():
+            steps.on_transaction_status(turn, event)
         case FactsComplete():
             turn.fire(EventKind.FACTS_COMPLETE)
         case Settled():

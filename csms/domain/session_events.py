@@ -35,6 +35,7 @@ class CaseType(StrEnum):
     ABANDONED = "ABANDONED"
     LATE_START = "LATE_START"
     LATE_FACT = "LATE_FACT"
+    FRAUD = "FRAUD"
 
 
 class Severity(StrEnum):
@@ -143,9 +144,10 @@ class LinkDown:
 
 @dataclass(frozen=True, slots=True)
 class LinkUp:
-    """A link with no evidence of a boot."""
+    """A link with no evidence of a boot. `queues` False: what happened while it was away was not kept."""
 
     now_ms: int
+    queues: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +213,16 @@ class TimerFired:
 
 
 @dataclass(frozen=True, slots=True)
+class TransactionStatusSeen:
+    """What the station says of the transaction when it is asked (2.0.1 E14): whether messages of it still wait to be
+    sent, and whether it goes on. `ongoing` None: it did not say."""
+
+    now_ms: int
+    queued: bool
+    ongoing: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FactsComplete:
     """Whoever asked the charger knows that nothing more will come and nothing is missing."""
 
@@ -268,6 +280,7 @@ Event = (
     | StopSeen
     | OtherStartSeen
     | TimerFired
+    | TransactionStatusSeen
     | FactsComplete
     | Settled
     | LateFact

@@ -81,20 +81,28 @@ def _resume_by_meter(turn: Turn, newest_ms: int) -> None:
     cut_ms = session.boot_at_ms if session.boot_at_ms is not None else session.interrupted_at_ms
     if cut_ms is None or newest_ms <= cut_ms or session.interrupted_by is Interruption.SWAP:
         return
+    resume(turn, EventKind.METER_AFTER_CUT)
+
+
+def resume(turn: Turn, kind: EventKind) -> None:
+    """The same transaction goes on after a cut, as a new stretch; without a cut it simply goes on."""
+    session = turn.session
     session.idle_at_ms = session.idle_wh = None  # the socket was not idle after all
+    cut_ms = session.boot_at_ms if session.boot_at_ms is not None else session.interrupted_at_ms
     before = session.segments[-1]
-    session.segments.append(
-        Segment(
-            n=before.n + 1,
-            tx_id=before.tx_id,
-            start_key=None,
-            start_at_ms=cut_ms,
-            start_source="resumed",
-            meter_epoch=len(session.breaks_ms),
-            continues=True,
+    if cut_ms is not None and before.start_at_ms != cut_ms:
+        session.segments.append(
+            Segment(
+                n=before.n + 1,
+                tx_id=before.tx_id,
+                start_key=None,
+                start_at_ms=cut_ms,
+                start_source="resumed",
+                meter_epoch=len(session.breaks_ms),
+                continues=True,
+            )
         )
-    )
-    turn.fire(EventKind.METER_AFTER_CUT)
+    turn.fire(kind)
 
 
 def _check_energy_budget(turn: Turn, *, fresh: bool) -> None:

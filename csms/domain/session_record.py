@@ -69,6 +69,7 @@ class Session:
     state: State
     version: int = 0  # +1 with every state change
     token: str | None = None
+    vehicle: str | None = None  # the car whose number stood for the token
     order_id: str | None = None
     instruction_id: str | None = None
     register_kind: RegisterKind = RegisterKind.LIFETIME
@@ -116,6 +117,8 @@ class Session:
     breaks_ms: list[int] = field(default_factory=list)
     notified: bool = False  # the driver was told of the interruption
     drain_since_ms: int | None = None
+    queued_since_ms: int | None = None  # the station says that messages of the transaction wait to be sent
+    freed_at_ms: int | None = None  # the socket was reported free although the session is open
     idle_at_ms: int | None = None  # the first register seen with no transaction
     idle_wh: int | None = None
     closed_before_ms: int | None = None  # another start bounds the end
@@ -235,10 +238,10 @@ def from_row(
     readings: Iterable[Sequence[int]] | None = None,
     power: Iterable[Sequence[int]] | None = None,
 ) -> Session:
-    """The inverse of `to_row`; `readings` and `power` when they were kept apart."""
-    values: dict[str, Any] = {name: row[name] for name in _PLAIN}
+    """The inverse of `to_row`; `readings` and `power` when they were kept apart. What an older row lacks is as new."""
+    values: dict[str, Any] = {name: row[name] for name in _PLAIN if name in row}
     for name, kind in _ENUMS.items():
-        if values[name] is not None:
+        if values.get(name) is not None:
             values[name] = kind(values[name])
     return Session(
         **values,

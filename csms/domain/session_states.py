@@ -67,6 +67,8 @@ class EventKind(StrEnum):
     ABANDON_TIMEOUT = "T_abandon"
     DATA_TIMEOUT = "T_data"
     FACTS_COMPLETE = "FACTS_COMPLETE"
+    GONE = "TX_STATUS [over, nothing queued]"
+    STILL_ONGOING = "TX_STATUS [ongoing]"
     SETTLE = "SETTLE"
     LATE_FACT = "LATE_FACT [changes energy, time or cause]"
     STILL_CHARGING = "LATE METER [link up]"
@@ -135,6 +137,10 @@ TRANSITIONS: Final[dict[tuple[State | None, EventKind], State | Back]] = {
     **{(state, _K.OTHER_START): _S.ENDED_PENDING_DATA for state in OPEN},
     (_S.SUSPENDED_OFFLINE, _K.ABANDON_TIMEOUT): _S.ABANDONED,
     (_S.INTERRUPTED, _K.ABANDON_TIMEOUT): _S.ABANDONED,
+    # Not in 5.4 but needed: the station's own word on a transaction that one of the two sides has lost (E14).
+    **{(state, _K.GONE): _S.ENDED_PENDING_DATA for state in OPEN},
+    (_S.INTERRUPTED, _K.STILL_ONGOING): _S.ACTIVE,
+    (_S.ENDED_PENDING_DATA, _K.STILL_ONGOING): _S.ACTIVE,
     (_S.ENDED_PENDING_DATA, _K.FACTS_COMPLETE): _S.ENDED,
     (_S.ENDED_PENDING_DATA, _K.DATA_TIMEOUT): _S.ENDED,
     (_S.ENDED, _K.SETTLE): _S.SETTLED,

@@ -26,8 +26,9 @@ from csms.domain.session_events import (
     StatusSeen,
     StopCause,
     TimerFired,
+    TransactionStatusSeen,
 )
-from csms.domain.session_meter import on_pause, reach_budget, set_idle
+from csms.domain.session_meter import on_pause, reach_budget, resume, set_idle
 from csms.domain.session_record import Interruption, Segment
 from csms.domain.session_states import LATE, LIVE, OPEN, EventKind, State
 from csms.domain.session_stop import on_stop_requested, reconsider
@@ -176,10 +177,14 @@ def on_status(turn: Turn, event: StatusSeen) -> None:
     if event.status is SocketStatus.AVAILABLE:
         session.status_at_ms = at_ms
         if not turn.fire(EventKind.FREED) and session.state in LIVE:
-            turn.out.append(AskTransactionStatus())  # free although open: ask, do not guess
+            # Free although open: ask, do not guess. Once, because on 1.6 the answer is this very status.
+            if session.freed_at_ms is None:
+                session.freed_at_ms = at_ms
+                turn.out.append(AskTransactionStatus())
         elif session.complete:
             turn.fire(EventKind.FACTS_COMPLETE)
         return
+    session.freed_at_ms = None
     on_pause(turn, event.status, at_ms)
 
 
@@ -188,7 +193,7 @@ def on_link_down(turn: Turn, event: LinkDown) -> None:
     session = turn.session
     session.link_up = False
     session.drain_since_ms = None
-    turn.disarm(Timer.T_DRAIN)
+    turn.disarm(Timer.T_DRAIN, Timer.T_QUEUE)
     if event.last_life_ms is not None:
         turn.at_ms = event.last_life_ms
         # What lives on after the cut, or after the end, says nothing about how long energy could flow before.
@@ -200,7 +205,7 @@ def on_link_down(turn: Turn, event: LinkDown) -> None:
     turn.fire(EventKind.LINK_DOWN)
 
 
-def on_link_up(turn: Turn) -> None:
+def on_link_up(turn: Turn, *, queues: bool = True) -> None:
     """The link is back and nothing says that power was lost."""
     session = turn.session
     session.link_up = True
@@ -208,10 +213,10 @@ def on_link_up(turn: Turn) -> None:
     if not (session.state is State.INTERRUPTED and by_evidence) and turn.fire(EventKind.LINK_UP):
         session.interrupted_by = None
         turn.disarm(Timer.T_ABANDON, Timer.T_NOTIFY)
-        turn.start_drain()
+        turn.start_drain(queues=queues)
         turn.out.append(AskMeterValues())
     elif session.state is State.ABANDONED and Timer.T_DRAIN not in session.deadlines:
-        turn.start_drain()
+        turn.start_drain(queues=queues)
         turn.ask()
     elif Timer.T_DATA in session.deadlines:
         limit_ms = turn.now_ms + turn.timing.data_online_s * 1_000
@@ -245,6 +250,52 @@ def on_boot(turn: Turn, event: BootSeen) -> None:
         turn.ask()
 
 
+# ── the station's own word on the transaction ───────────────────────────────────────────────────────────────
+
+
+def on_transaction_status(turn: Turn, event: TransactionStatusSeen) -> None:
+    """What is queued is waited for; what the station no longer knows is over, what it still knows goes on (E14)."""
+    session = turn.session
+    if event.queued:
+        _await_queue(turn)
+        return
+    session.queued_since_ms = None
+    turn.disarm(Timer.T_QUEUE)
+    if event.ongoing:
+        _still_ongoing(turn)
+    elif event.ongoing is False and turn.fire(EventKind.GONE):
+        pass  # entering the next state asks once more; the same answer then completes it
+    elif session.state is State.ENDED_PENDING_DATA:
+        turn.fire(EventKind.FACTS_COMPLETE)
+
+
+def _await_queue(turn: Turn) -> None:
+    """Nothing is decided while messages wait; a queue that never empties is not waited for beyond T_data offline."""
+    session, timing = turn.session, turn.timing
+    if session.state not in OPEN and session.state is not State.ENDED_PENDING_DATA:
+        return
+    if session.queued_since_ms is None:
+        session.queued_since_ms = turn.now_ms
+    if turn.now_ms - session.queued_since_ms >= timing.data_offline_s * 1_000:
+        return
+    turn.arm(Timer.T_QUEUE, timing.drain_s)
+    for timer, patience_s in ((Timer.T_DATA, timing.data_online_s), (Timer.T_BOOTSTOP, 2 * timing.drain_s)):
+        if timer in session.deadlines:
+            session.deadlines[timer] = max(session.deadlines[timer], turn.now_ms + patience_s * 1_000)
+
+
+def _still_ongoing(turn: Turn) -> None:
+    """It survived what looked like its end. A stop that was told, another start or another unit outweigh the word."""
+    session = turn.session
+    if session.last_stops() or session.closed_before_ms is not None or session.interrupted_by is Interruption.SWAP:
+        return
+    if session.state is State.ABANDONED:
+        turn.fire(EventKind.STILL_CHARGING if session.link_up else EventKind.STILL_CHARGING_DARK)
+    elif session.state in (State.INTERRUPTED, State.ENDED_PENDING_DATA):
+        resume(turn, EventKind.STILL_ONGOING)
+        turn.refigure()
+
+
 # ── timers and what comes late ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -271,6 +322,8 @@ def on_timer(turn: Turn, event: TimerFired) -> None:
             _on_stop_unconfirmed(turn)
         case Timer.T_DATA:
             turn.fire(EventKind.DATA_TIMEOUT)
+        case Timer.T_QUEUE:
+            turn.out.append(AskTransactionStatus())
         case Timer.T_ABANDON:
             turn.fire(EventKind.ABANDON_TIMEOUT)
         case Timer.T_FINAL:

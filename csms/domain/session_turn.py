@@ -106,10 +106,10 @@ class Turn:
         self.out.append(SendStop(self.session.stop_attempts))
         self.arm(Timer.T_STOP, self.timing.stop_s)
 
-    def start_drain(self) -> None:
-        """The link is back: what the charger queued comes first (T_drain)."""
+    def start_drain(self, *, queues: bool = True) -> None:
+        """The link is back: what the charger queued comes first (T_drain). Nothing does from one that keeps nothing."""
         self.session.drain_since_ms = self.now_ms
-        self.arm(Timer.T_DRAIN, self.timing.drain_s)
+        self.arm(Timer.T_DRAIN, self.timing.drain_s if queues else 0)
 
     def extend_drain(self) -> None:
         """A fact came while draining: wait for the next, but not for ever."""

@@ -22,6 +22,7 @@ class Timer(StrEnum):
     T_RESUME = "T_resume"  # same tag and socket count as the same order after a cut
     T_STOP = "T_stop"  # unconfirmed remote stop
     T_DATA = "T_data"  # missing meterStop or seqNo gap
+    T_QUEUE = "T_queue"  # the station said that messages of the transaction wait: ask again
     T_ABANDON = "T_abandon"  # provisional settlement of a dark session
     T_FINAL = "T_final"  # afterwards late facts need an operator
     T_BUDGET = "T_budget"  # the ordered time is used up

@@ -16,12 +16,17 @@ from typing import Any
 import msgspec
 import structlog
 
+from csms.app.carneeds import CarNeeds
 from csms.app.charging import Charging, NotInMemory
+from csms.app.costs import Costs
 from csms.app.reports import stored_fact
 from csms.app.stations import Station, Stations
+from csms.edges.contracts import Contracts
 from csms.edges.ocppj.codes import Fault, error_code
 from csms.edges.ocppj.link import Link
 from csms.edges.ocppj.schemas import Problem
+from csms.edges.oddities import Oddities
+from csms.edges.signing import Signing
 from csms.ports import Bell, Clock, Ids, Put, Store, StoreDown, Unit
 
 log = structlog.get_logger()
@@ -43,13 +48,21 @@ class Desk:
     ids: Ids
     bell: Bell
     heartbeat_interval_s: int
+    heartbeat_of: Callable[[Station], int | None]  # where a template wants another interval of a charger
     pending_interval_s: int
     log_heartbeats: bool
     writer_queue: int
+    costs: Costs
+    car_needs: CarNeeds
+    signing: Signing
+    contracts: Contracts
+    strict: bool  # mend nothing that a word of the charger does not announce: for tests of chargers
+    on_boot: Callable[[Link], None]  # it has said what it is
     on_lost: Callable[[Station], None]
     spawn: Callable[[Any], Any]  # start a coroutine in the task group of the listener
     counts: dict[str, int] = field(default_factory=dict)  # calls by action, read by the metrics
     quarantined: dict[str, int] = field(default_factory=dict)
+    oddities: Oddities = field(default_factory=Oddities)
 
     def count(self, action: str) -> None:
         """One more call of this action."""
@@ -184,6 +197,8 @@ def quarantine(exchange: Exchange, problems: list[Problem], *, rules: tuple[str,
     """Keep a money frame that does not fit its schema, as it came, beside what was made of it."""
     desk, station = exchange.desk, exchange.station
     desk.quarantined[state] = desk.quarantined.get(state, 0) + 1
+    if state == "waiting":
+        desk.oddities.quarantined(station, exchange.action)
     quarantine_id = desk.ids.uuid()
     said = [str(problem) for problem in problems[:20]]
     exchange.unit.put(

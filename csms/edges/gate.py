@@ -13,6 +13,7 @@ import json
 import secrets
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -20,18 +21,33 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from csms.app.answers import RawAnswer
+from csms.app.certificates import Certificates
 from csms.app.charging import Charging
 from csms.app.stations import Station, Stations, fold
+from csms.domain.certificate import State as CertificateState
+from csms.domain.certificate import names_of, peer_problem
 from csms.domain.refusal import Refusal, Why
 from csms.edges.ocppj.codes import Version
-from csms.edges.ocppj.handshake import Admission, Attempt, Credentials, PingPolicy
+from csms.edges.ocppj.handshake import Admission, Attempt, Credentials, Pace, PingPolicy
 from csms.edges.ocppj.link import REPLACED, Link
+from csms.pki.reading import BadCertificate, named_in_der
 from csms.ports import Clock, Fact, Store, Table, Tx
+from firmware_profiles.quirks import (
+    DEFAULT_SUBPROTOCOL,
+    ID_FROM_QUERY,
+    NO_LATE_CONF,
+    NO_SERVER_PING,
+    ONE_COMMAND_PER_10S,
+    PASSWORD_HEX_AS_TEXT,
+    TLS_RELIC,
+    value_of,
+)
 
 log = structlog.get_logger()
 
-NO_SERVER_PING = "no_server_ping"
 _PRINTABLE = range(0x20, 0x7F)
+_COMMAND_PAUSE_S = 10.0  # the word says it: one_command_per_10s
+_LATEST_ANSWER_S = 25.0  # chargers give a question up after 30 s and more (OCPP.md 6.1 MessageTimeout)
 _KEPT_ATTEMPTS = 200
 
 
@@ -64,6 +80,13 @@ class Passwords:
         return False
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A charger may come in; whom its certificate names, when it was that which opened the door."""
+
+    common_name: str | None = None
+
+
 class Gate:
     """Admission, opening and closing of links."""
 
@@ -75,11 +98,14 @@ class Gate:
         charging: Charging,
         clock: Clock,
         passwords: Passwords,
+        certificates: Certificates,
+        organization: str | None,
         accept_unknown: str,
         window_s: int,
         default_version: str,
         ping_interval_s: float,
         silence_s: float,
+        strict: bool,
         on_new: Callable[[], None],
         count_refused: Callable[[str], None],
     ) -> None:
@@ -88,12 +114,15 @@ class Gate:
         self._charging = charging
         self._clock = clock
         self._passwords = passwords
+        self._certificates = certificates
+        self._organization = organization
         self._accept_unknown = accept_unknown
         self._window_s = window_s
         self._opened_ms = clock.now_ms()
         self._default_version = Version(default_version)
         self._ping_interval_s = ping_interval_s
         self._silence_s = silence_s
+        self._strict = strict
         self._on_new = on_new
         self._count_refused = count_refused
         self._admissions = 0
@@ -104,7 +133,12 @@ class Gate:
 
     async def admit(self, attempt: Attempt) -> Admission:
         """The word on one attempt."""
-        station = self._stations.get(attempt.identity)
+        station = self._called(attempt)
+        if attempt.is_relic and (station is None or TLS_RELIC not in station.quirks):
+            sentence = "This port is for chargers that are known to speak no newer TLS; use the other one."
+            return Admission.refuse(403, sentence)
+        if station is None and not attempt.has_path_identity:
+            return Admission.refuse(404, "The path names no charger; its last segment is the charger's identity.")
         if station is None:
             if not self._accepts_unknown():
                 sentence = f"There is no charger {attempt.identity} here; add it, or open the window for new chargers."
@@ -112,15 +146,44 @@ class Gate:
             station = await self._add(attempt)
         if station.reloading:
             return Admission.refuse(503, "The central system is catching up; please come back in a moment.")
-        problem = await self._check_profile(station, attempt)
-        if problem is not None:
-            return problem
+        entry = await self._enter(station, attempt)
+        if isinstance(entry, Admission):
+            return entry
         self._admissions += 1
-        transport = next((v for v in Version if v.value == station.transport), self._default_version)
-        ping = None if NO_SERVER_PING in station.quirks or not self._ping_interval_s else self._ping_interval_s
-        silence_s = None if NO_SERVER_PING in station.quirks else self._silence_s
         return Admission.accept(
-            station, epoch=self._admissions, default_version=transport, ping=PingPolicy(ping, silence_s)
+            station,
+            epoch=self._admissions,
+            default_version=self._version_of(station),
+            ping=self._ping_of(station),
+            pace=self._pace_of(station),
+            peer_name=entry.common_name,
+            identity=station.id if station is not self._stations.get(attempt.identity) else None,
+        )
+
+    def _called(self, attempt: Attempt) -> Station | None:
+        """The station that knocks, under the name in its path or, where that is known of it, in its query."""
+        if attempt.query_identity is not None:
+            named = self._stations.get(attempt.query_identity)
+            if named is not None and ID_FROM_QUERY in named.quirks:
+                return named
+        return self._stations.get(attempt.identity) if attempt.has_path_identity else None
+
+    def _version_of(self, station: Station) -> Version:
+        """What it speaks when it does not say: by its quirk, else as the last time."""
+        spoken = value_of(station.quirks, DEFAULT_SUBPROTOCOL)
+        name = station.transport if spoken is None else f"ocpp{spoken}"
+        return next((version for version in Version if version.value == name), self._default_version)
+
+    def _ping_of(self, station: Station) -> PingPolicy:
+        if NO_SERVER_PING in station.quirks:
+            return PingPolicy(None, None)
+        return PingPolicy(self._ping_interval_s or None, self._silence_s)
+
+    @staticmethod
+    def _pace_of(station: Station) -> Pace:
+        return Pace(
+            _COMMAND_PAUSE_S if ONE_COMMAND_PER_10S in station.quirks else 0.0,
+            _LATEST_ANSWER_S if NO_LATE_CONF in station.quirks else None,
         )
 
     def _accepts_unknown(self) -> bool:
@@ -150,26 +213,66 @@ class Gate:
             self._on_new()
             return station
 
-    async def _check_profile(self, station: Station, attempt: Attempt) -> Admission | None:
-        profile = station.security_profile
+    async def _enter(self, station: Station, attempt: Attempt) -> _Entry | Admission:
+        """By the profile that was asked of the charger, which counts from its first connection with it; else by the
+        one in force. There is no way back: from then on the lower one is refused (A05.FR.07)."""
+        pending = station.security_profile_pending
+        if pending is not None:
+            entry = await self._check(station, attempt, pending)
+            if isinstance(entry, _Entry):
+                await self._raise_profile(station, pending)
+                return entry
+        return await self._check(station, attempt, station.security_profile)
+
+    async def _check(self, station: Station, attempt: Attempt, profile: int) -> _Entry | Admission:
+        """By the rules of one profile (A00.FR.002: one per connection)."""
         if profile >= 2 and not attempt.is_tls:
             return Admission.refuse(403, f"This charger uses security profile {profile}: it must come over TLS.")
-        if profile == 0:
-            return None
         if profile == 1 and attempt.is_tls:
             return Admission.refuse(403, "This charger uses security profile 1: it must come without TLS.")
+        if profile == 0:
+            return _Entry()
+        if profile == 3:
+            return await self._check_certificate(station, attempt)
+        return await self._check_password(station, attempt)
+
+    async def _check_certificate(self, station: Station, attempt: Attempt) -> _Entry | Admission:
+        """The chain was judged by TLS, perhaps long ago: a resumed session brings its certificate along unchecked."""
+        if attempt.peer_certificate_der is None:
+            return Admission.refuse(403, "This charger uses security profile 3: it must bring its certificate.")
+        try:
+            about = named_in_der(attempt.peer_certificate_der)
+        except BadCertificate as unreadable:
+            return Admission.refuse(403, f"The charger's certificate is of no use: {unreadable}.")
+        if (untimely := about.problem_at(self._clock.now_ms())) is not None:
+            return Admission.refuse(403, f"The charger's certificate {untimely}.")
+        problem = peer_problem(
+            names=names_of(station.id, station.serial),
+            common_name=about.common_name,
+            organization=self._organization,
+            organizations=about.organizations,
+        )
+        if problem is not None:
+            return Admission.refuse(403, problem)
+        if await self._certificates.presented(station.id, about.serial) == CertificateState.REVOKED:
+            return Admission.refuse(403, "The charger's certificate was revoked.")
+        return _Entry(about.common_name)
+
+    async def _check_password(self, station: Station, attempt: Attempt) -> _Entry | Admission:
         credentials = attempt.credentials
         if credentials is None:
             return Admission.refuse(401, "This charger must give its Basic credentials.")
         if fold(credentials.user) != fold(station.id):
             return Admission.refuse(401, "The Basic user name is not the charger's identity.")
         candidates = _candidates(credentials)
+        if self._strict and PASSWORD_HEX_AS_TEXT not in station.quirks:
+            candidates = candidates[:1]
         if station.password_hash is not None and await self._passwords.fits(station.password_hash, candidates):
-            return None
+            return _Entry()
         pending = station.password_pending_hash
         if pending is not None and await self._passwords.fits(pending, candidates):
             await self._promote(station, pending)
-            return None
+            return _Entry()
         return Admission.refuse(401, "The password is wrong.")
 
     async def _promote(self, station: Station, pending: str) -> None:
@@ -178,6 +281,19 @@ class Gate:
         await self._store.transact(
             lambda tx: tx.change(Table.STATIONS, values, id=station.id, password_pending_hash=pending)
         )
+        await self._stations.refresh(station.id)
+
+    async def _raise_profile(self, station: Station, profile: int) -> None:
+        """The charger has come with the profile that was asked of it: it is in force (A05)."""
+        now_ms, before = self._clock.now_ms(), station.security_profile
+
+        def work(tx: Tx) -> None:
+            values = {"security_profile": profile, "security_profile_pending": None}
+            if tx.change(Table.STATIONS, values, id=station.id, security_profile_pending=profile):
+                body = {"before": before, "after": profile}
+                tx.append([Fact("SecurityProfileChanged", now_ms, body, station=station.id)])
+
+        await self._store.transact(work)
         await self._stations.refresh(station.id)
 
     def on_refused(self, identity: str | None, reason: str, remote: str) -> None:
@@ -203,6 +319,17 @@ class Gate:
         station.transport = link.version.value
         self._charging.link_up(station, now_ms)
         log.info("link.opened", station=station.id, version=link.version.value, epoch=station.epoch, remote=link.remote)
+
+    def on_version(self, link: Link) -> None:
+        """It offered no subprotocol, and what was taken for granted was wrong: now it is known, and kept."""
+        station: Station = link.context
+        station.transport = link.version.value
+        log.info("link.version", station=station.id, version=link.version.value)
+
+    def on_boot(self, link: Link) -> None:
+        """It has said what it is: this link is treated by its profile from now on."""
+        station: Station = link.context
+        link.follow(self._ping_of(station), self._pace_of(station))
 
     def on_close(self, link: Link, code: int) -> None:
         """A link is gone. One that was replaced releases nothing: the newer one stands."""
@@ -239,9 +366,7 @@ class Rotation:
 
     async def rotate(self, station_id: str, password: str | None, push: bool) -> Mapping[str, Any]:
         """Set a new password, on the charger first when `push`. The answer tells what happened; raises Refusal."""
-        station = self._stations.get(station_id)
-        if station is None:
-            raise Refusal(Why.UNKNOWN_STATION, f"there is no charger {station_id}")
+        station = self._stations.known(station_id)
         made = password or secrets.token_hex(16)
         if not 16 <= len(made) <= 40:
             raise Refusal(Why.INVALID_REQUEST, "the password must have 16 to 40 characters")

@@ -6,14 +6,22 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from csms.edges.exchange import Desk, Exchange, Payload, Work, carry_out, dumps, logged_answer, quarantine
+from csms.app.stations import Station
+from csms.domain.certificate import Use
+from csms.edges.exchange import Desk, Exchange, Payload, Work, carry_out, dumps, logged_answer, quarantine, report
 from csms.edges.ocppj.codes import Fault
+from csms.edges.ocppj.frames import Call, parse
 from csms.edges.ocppj.link import Link
 from csms.edges.ocppj.schemas import Problem
+from csms.edges.oddities import is_announced
+from csms.edges.registration import ACCEPTED, PENDING
+from csms.edges.vendors import reply
 from csms.ports import Put, Unit
 
 # A clock is set from it once in minutes, over a network: wording it anew for every heartbeat buys nothing.
 _BEAT_MS: Final = 50
+_STARTED: Final = "StartupOfTheDevice"
+_POLICY_VIOLATION: Final = 1008
 NOT_ACCEPTED: Final = "This charger is not accepted yet."
 
 
@@ -29,10 +37,16 @@ class Inbound:
     def boot(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:
         """Answered with the registration the operator decided (B01-B03)."""
         exchange = self._exchange(link, message_id, "BootNotification", raw)
-        station = exchange.station
-        self._desk.charging.boot(station, self.wire.boot(request), exchange.at_ms, exchange.unit)
-        accepted = station.registration == "Accepted"
-        interval_s = self._desk.heartbeat_interval_s if accepted else self._desk.pending_interval_s
+        station, told = exchange.station, self.wire.boot(request)
+        if link.peer_name is not None and told.serial is not None and not _same(told.serial, link.peer_name):
+            _turn_out(exchange, told.serial)
+            return
+        self._desk.charging.boot(station, told, exchange.at_ms, exchange.unit)
+        self._desk.on_boot(link)
+        accepted = station.registration == ACCEPTED
+        station.told_registration = station.registration
+        heartbeat_s = self._desk.heartbeat_of(station) or self._desk.heartbeat_interval_s
+        interval_s = heartbeat_s if accepted else self._desk.pending_interval_s
         exchange.submit(dumps(self.wire.boot_answer(station.registration, exchange.at_ms, interval_s)))
 
     def heartbeat(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:  # noqa: ARG002 - the seam
@@ -60,9 +74,30 @@ class Inbound:
         self._desk.charging.status(exchange.station, told, exchange.at_ms, exchange.unit)
         exchange.submit()
 
-    def sign_certificate(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:  # noqa: ARG002 - the seam
-        """No certificate authority is configured: Rejected."""
-        self._say(link, message_id, "SignCertificate", raw, self.wire.sign_certificate_answer(accepted=False))
+    def data_transfer(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:
+        """A vendor's own message: stored as it came, answered as the vendor's contract says (`vendors`)."""
+        if not self._may(link, message_id, "DataTransfer", raw):
+            return
+        exchange = self._exchange(link, message_id, "DataTransfer", raw)
+        body = {"vendorId": request.vendorId, "messageId": request.messageId, "data": request.data}
+        report(exchange, "DataTransfer", body, None, exchange.seq % 2**31, None)
+        status, data = reply(request.vendorId, request.messageId, request.data)
+        exchange.submit(dumps(self.wire.data_transfer_answer(status, data)))
+
+    def sign_certificate(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:
+        """Accepted when the request will be signed, which happens after the answer (A02.FR.11); else Rejected."""
+        if not self._may(link, message_id, "SignCertificate", raw):
+            return
+        exchange = self._exchange(link, message_id, "SignCertificate", raw)
+        # 2.0.1 names no use where one certificate serves both; 1.6 has but one use.
+        use = str(getattr(request, "certificateType", Use.STATION) or Use.COMBINED)
+        problem = self._desk.signing.problem(exchange.station, request.csr, use)
+        if problem is None:
+            body = {"csr": request.csr, "certificateType": use}
+            report(exchange, "SignCertificate", body, None, exchange.seq % 2**31, None)
+        else:
+            exchange.note = problem
+        exchange.submit(dumps(self.wire.sign_certificate_answer(accepted=problem is None)))
 
     # -- the pieces
 
@@ -71,13 +106,18 @@ class Inbound:
         return Exchange(self._desk, link, message_id, action, raw, note)
 
     def _may(self, link: Link, message_id: str, action: str, raw: bytes) -> bool:
-        """Before it is accepted a charger may only boot (T8; B02.FR.09, B03.FR.07); the rest is logged and refused."""
-        if link.context.registration == "Accepted":
+        """Before it is accepted a charger may only boot, and say what we asked for while it is Pending (T8; B02.FR.09,
+        B03.FR.07); the rest is logged and refused."""
+        if link.context.registration == ACCEPTED or self._is_solicited(link.context, action):
             return True
         exchange = self._exchange(link, message_id, action, raw)
         exchange.refusal = (Fault.SECURITY, NOT_ACCEPTED)
         exchange.submit()
         return False
+
+    def _is_solicited(self, station: Station, action: str) -> bool:
+        until_ms = station.solicited.get(action)
+        return until_ms is not None and station.registration == PENDING and self._desk.clock.now_ms() < until_ms
 
     def _say(self, link: Link, message_id: str, action: str, raw: bytes, answer: Payload) -> None:
         """Answer what needs no work."""
@@ -87,14 +127,29 @@ class Inbound:
     def _money(self, link: Link, message_id: str, action: str, raw: bytes, work: Work, note: str | None) -> None:
         """A fact that carries money is stored whoever sends it; only the answer tells who is not accepted."""
         exchange = self._exchange(link, message_id, action, raw, note)
-        if exchange.station.registration != "Accepted":
+        if exchange.station.registration != ACCEPTED and not self._is_solicited(exchange.station, action):
             exchange.refusal = (Fault.SECURITY, NOT_ACCEPTED)
         carry_out(exchange, work)
+
+    def _started_up(self, exchange: Exchange, action: str, payload: Payload) -> None:
+        """Evidence for a boot that may have been no more than a reconnect (SESSIONS 5.4)."""
+        if action == "SecurityEventNotification" and payload.get("type") == _STARTED:
+            self._desk.charging.started_up(exchange.station, exchange.at_ms, exchange.unit)
+
+    def _is_refused(self, link: Link, message_id: str, problems: list[Problem], rules: tuple[str, ...] | None) -> bool:
+        """Strict mode takes the schemas at their word: what a word of the charger does not announce is refused."""
+        if not self._desk.strict or (rules is not None and is_announced(link.context.quirks, rules)):
+            return False
+        link.refuse(message_id, problems[0].fault, str(problems[0]))
+        return True
 
     def _keep_original(
         self, link: Link, message_id: str, action: str, raw: bytes, problems: list[Problem], rules: tuple[str, ...]
     ) -> None:
-        """A frame that will be worked on as it was mended is also stored as it came; nobody waits for that."""
+        """A frame that will be worked on as it was mended is also stored as it came, unless the charger is known to
+        write so; nobody waits for that."""
+        if self._desk.oddities.repaired(link.context, rules):
+            return
         exchange = self._exchange(link, message_id, action, raw)
         quarantine(exchange, problems, rules=rules, state="repaired")
         exchange.unit.done = None
@@ -107,10 +162,35 @@ def remember(exchange: Exchange, key: str, answer: Mapping[str, Any]) -> None:
     exchange.unit.put(Put.ANSWER, (exchange.station.no, key, exchange.action, text, exchange.at_ms))
 
 
+def _same(serial: str, name: str) -> bool:
+    return serial.casefold() == name.casefold()
+
+
+def _turn_out(exchange: Exchange, serial: str) -> None:
+    """The charger booted under another serial number than its certificate's: refused, and the link ends (A00.FR.407,
+    B01). Nothing that it said of itself is believed."""
+    link, station = exchange.link, exchange.station
+    exchange.refusal = (Fault.SECURITY, "The serial number is not the one in the certificate.")
+    text = f"{station.id} came with a certificate for {link.peer_name} and booted as {serial}."
+    case_id = f"serial-{station.id}-{serial}"
+    case = (case_id, "CERTIFICATE", "warning", "open", station.id, None, None, text, exchange.at_ms, "{}")
+    exchange.unit.put(Put.CASE, case)
+    answered = exchange.unit.done
+
+    def done(error: BaseException | None) -> None:
+        if answered is not None:
+            answered(error)
+        link.close(_POLICY_VIOLATION, "not the charger of the certificate")
+
+    exchange.unit.done = done
+    exchange.submit()
+
+
 def action_and_payload(raw: bytes) -> tuple[str, dict[str, Any]]:
-    """The action of a CALL and its payload as it came, for what is stored unread."""
-    frame = json.loads(raw)
-    return str(frame[2]), frame[3] if isinstance(frame[3], dict) else {}
+    """The action of a CALL and its payload as it came, for what is stored unread; read as tolerantly as at the door."""
+    call = parse(raw)
+    assert isinstance(call, Call)  # it was answered as one
+    return call.action, call.payload if isinstance(call.payload, dict) else {}
 
 
 def _log_only(desk: Desk, link: Link, message_id: str, action: str, raw: bytes, answer: bytes, now_ms: int) -> None:
@@ -118,6 +198,7 @@ def _log_only(desk: Desk, link: Link, message_id: str, action: str, raw: bytes, 
     unit = Unit()
     station = link.context
     text = logged_answer(message_id, answer)
-    row = (desk.stations.mint_frame_seq(), station.no, now_ms, 0, action, message_id, raw.decode(), text, now_ms, None)
+    request = raw.decode("utf-8", "replace")
+    row = (desk.stations.mint_frame_seq(), station.no, now_ms, 0, action, message_id, request, text, now_ms, None)
     unit.put(Put.FRAME, row)
     desk.store.submit(unit)

@@ -10,11 +10,18 @@ A transport-neutral command is a kind and a flat payload; its members are named 
     Trigger            message, evse?, connector?
     GetConfig          keys? | component, variable, instance?, attribute?    (nothing: everything; 2.0.1: request_id)
     SetConfig          key, value | component, variable, value, instance?, attribute?
-    Reserve            reservation_id, token, expires_ms, evse?, connector?, group?, token_kind?
+    Reserve            reservation_id, token, expires_ms, evse?, connector?, group?, token_kind?, connector_type?
     CancelReservation  reservation_id
     ClearCache
     DataTransfer       vendor_id, message_id?, data?
+    SetDisplayMessage  message                                   (2.0.1: a MessageInfo as it stands on the wire)
+    ClearDisplayMessage  message_no                              (2.0.1)
+    GetDisplayMessages request_id, numbers?, priority?, state?   (2.0.1)
     Limit              tx_id, evse, connector, watts | amperes, phases?, profile_id?, stack_level?
+    SetProfile         profile, evse?, connector?                (a profile in OCPP's shape; no place: the whole charger)
+    ClearProfile       profile_id? | evse?, connector?, purpose?, stack_level?
+    CompositeSchedule  duration_s, unit?, evse?, connector?
+    GetProfiles        request_id, evse?, purpose?, stack_level?, profile_ids?, sources?           (2.0.1)
 
 1.6 knows connectors only: `connector` is taken, or `evse` where no connector is given. OCPP has no field for a
 `budget` of energy, time or money: it is kept by stopping in time, never by the start.

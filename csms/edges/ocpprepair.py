@@ -22,7 +22,7 @@ from typing import Any, Final
 from msgspec import inspect
 
 from csms.edges.ocppj.codes import Version
-from csms.edges.ocppj.schemas import UnknownAction, schemas_for
+from csms.edges.ocppj.schemas import UnknownAction, is_vast, schemas_for
 from csms.edges.ocpptime import stamp
 
 Payload = dict[str, Any]
@@ -108,8 +108,8 @@ def repair(book: Rulebook, action: str, payload: object) -> Repaired | None:
     if isinstance(payload, list) and len(payload) == 1:
         rules.append("array_for_object")
         payload = payload[0]
-    if not isinstance(payload, dict):
-        return None
+    if not isinstance(payload, dict) or is_vast(payload):
+        return None  # what is that long and wrong is for a person, not for the loop that serves everybody
     copy = dict(payload)
     book.prepare(action, copy, rules)
     try:

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Final
 
-from csms.edges.quirkwords import IST_SENT_AS_Z, NO_QUIRKS, TZ_MISSING_IST
+from firmware_profiles.quirks import IST_SENT_AS_Z, NO_QUIRKS, TZ_MISSING_IST
 
 IST_OFFSET_MS: Final = 19_800_000  # +05:30, no daylight saving
 NO_CLOCK: Final = "1970-01-01T00:00:00Z"  # what a repaired frame carries where the charger gave no time

@@ -25,7 +25,6 @@ from csms.app.stations import Station, Stations
 from csms.domain import instruction as domain
 from csms.domain import session_events as ev
 from csms.domain.instruction import Instruction, InstructionEvent, InstructionState, Kind, Step
-from csms.domain.matching import token_norm
 from csms.domain.refusal import Refusal, Why
 from csms.domain.session_states import OPEN
 from csms.edges.ocpp16 import outbound as outbound16
@@ -45,6 +44,7 @@ from csms.edges.ocppj.session import (
     Refused,
     TimedOut,
 )
+from csms.edges.registration import PENDING, SOLICITED_MS, believed, held_back, solicited_by
 from csms.ports import Bell, Clock, Ids, Put, Store, Table, Tx, Unit
 
 log = structlog.get_logger()
@@ -67,6 +67,13 @@ _NAMED = {
     "reserve": "Reserve",
     "cancel_reservation": "CancelReservation",
     "data_transfer": "DataTransfer",
+    "set_display_message": "SetDisplayMessage",
+    "clear_display_message": "ClearDisplayMessage",
+    "get_display_messages": "GetDisplayMessages",
+    "set_profile": "SetProfile",
+    "clear_profile": "ClearProfile",
+    "composite_schedule": "CompositeSchedule",
+    "get_profiles": "GetProfiles",
 }
 _KINDS = {
     "start": Kind.START,
@@ -136,9 +143,9 @@ class Pump:
         idem: str | None = None,
     ) -> str:
         """Make an instruction of a transport-neutral command. Raises Refusal for what cannot be meant."""
-        station = self._stations.get(station_id)
-        if station is None:
-            raise Refusal(Why.UNKNOWN_STATION, f"there is no charger {station_id}")
+        station = self._stations.known(station_id)
+        if (held := _held_by_registration(station, _KINDS.get(kind, Kind.RAW))) is not None:
+            raise Refusal(Why.WRONG_STATE, held)
         values = dict(payload)
         session_id: str | None = None
         now_ms = self._clock.now_ms()
@@ -161,6 +168,8 @@ class Pump:
             if kind not in _NAMED:
                 raise Refusal(Why.NOT_SUPPORTED, f"there is no command {kind}")
             known, values = Kind.RAW, {instructions.COMMAND: _NAMED[kind], **values}
+        if known is Kind.RESET and (held := _held_by_session(station, values)):
+            raise Refusal(Why.WRONG_STATE, f"{held}; reset softly, or with force.")
         if known is Kind.START and not values.get("token"):
             raise Refusal(Why.INVALID_REQUEST, "a start needs a token")
         version = _version(station)
@@ -211,13 +220,13 @@ class Pump:
 
     async def raw(self, station_id: str, action: str, payload: Mapping[str, Any], *, timeout_s: float) -> RawAnswer:
         """Any CSMS-initiated message of the charger's version, schema-checked, and the charger's own answer."""
-        station = self._stations.get(station_id)
-        if station is None:
-            raise Refusal(Why.UNKNOWN_STATION, f"there is no charger {station_id}")
+        station = self._stations.known(station_id)
         link = self._link_of(station.id)
         version = link.version if link is not None else _version(station)
         if version is None:
             return RawAnswer(status="offline")
+        if (held := held_back(_believes(station), action)) is not None:
+            raise Refusal(Why.WRONG_STATE, held)
         if action not in _OUTBOUND[version].csms_actions():
             raise Refusal(Why.NOT_SUPPORTED, f"{action} is not a message the central system sends in {version.value}")
         problems = validate(version, action, "request", dict(payload))
@@ -301,10 +310,13 @@ class Pump:
                 self._over(instruction, InstructionEvent(Step.EXPIRE, "not sent in time"))
                 continue
             link = self._link_of(station.id)
-            if link is None:
+            if link is None or _held_by_registration(station, instruction.kind) is not None:
                 continue
             if instruction.kind is Kind.STOP and await self._is_over(instruction):
                 self._over(instruction, InstructionEvent(Step.WITHDRAWN, "the session has ended already"))
+                continue
+            if instruction.kind is Kind.RESET and (held := _held_by_session(station, instruction.payload)):
+                self._over(instruction, InstructionEvent(Step.WITHDRAWN, held))  # it began while the charger was away
                 continue
             self._send(link, station, instruction)
 
@@ -344,6 +356,8 @@ class Pump:
             if error is not None:
                 self._live.pop(sent.instruction_id, None)
                 return
+            if station.registration == PENDING and (message := solicited_by(action, payload)) is not None:
+                station.solicited[message] = self._clock.now_ms() + SOLICITED_MS
             try:
                 link.call(
                     action,
@@ -394,7 +408,7 @@ class Pump:
         unit.done = lambda _: self._tell_outcome(instruction_id, message_id, told)
         self._store.submit(unit)
         if instruction is not None:
-            self._consequences(station, instruction, action, outcome)
+            self._consequences(station, instruction, outcome)
 
     def _event(
         self, station: Station, instruction: Instruction, action: str, outcome: Outcome
@@ -427,7 +441,7 @@ class Pump:
     @staticmethod
     def _has_begun(station: Station, instruction: Instruction) -> bool:
         """Whether the charging path has seen the session that this start asked for."""
-        return instruction.kind is Kind.START and token_norm(instruction.token) not in station.starting
+        return instruction.kind is Kind.START and instruction.instruction_id not in station.starting
 
     def _keep(self, instruction: Instruction, unit: Unit, now_ms: int, message_id: str | None = None) -> None:
         instructions.put_state(unit, instruction, message_id)
@@ -438,7 +452,7 @@ class Pump:
             self._live.pop(instruction.instruction_id, None)
             station = self._stations.get(instruction.station)
             if station is not None and instruction.token is not None:
-                station.starting.pop(instruction.token.strip().upper(), None)
+                station.starting.pop(instruction.instruction_id, None)
             fact = instructions.over_fact(instruction, now_ms)
             body = json.dumps(dict(fact.body), separators=(",", ":"))
             unit.put(Put.FACT, (fact.at_ms, fact.kind, fact.station, None, fact.order_id, body))
@@ -446,21 +460,14 @@ class Pump:
             self._live[instruction.instruction_id] = instruction
             self._watch_start(instruction)  # with the answer in it
 
-    def _consequences(self, station: Station, instruction: Instruction, action: str, outcome: Outcome) -> None:
-        """Some answers are facts about a session."""
-        if instruction.session_id is None or not isinstance(outcome, Answered):
+    def _consequences(self, station: Station, instruction: Instruction, outcome: Outcome) -> None:
+        """The answer to a stop is a fact about its session."""
+        if instruction.kind is not Kind.STOP or not isinstance(outcome, Answered):
             return
         session = next((s for s in station.known_sessions() if s.session_id == instruction.session_id), None)
-        if session is None:
-            return
-        now_ms = self._clock.now_ms()
-        if instruction.kind is Kind.STOP:
+        if session is not None:
             accepted = outcome.payload.get("status") == "Accepted"
-            self._charging.tell(station, session, ev.StopAnswered(now_ms, accepted))
-        elif action == "GetTransactionStatus":
-            ongoing = outcome.payload.get("ongoingIndicator")
-            if not outcome.payload.get("messagesInQueue") and ongoing is False:
-                self._charging.tell(station, session, ev.FactsComplete(now_ms))
+            self._charging.tell(station, session, ev.StopAnswered(self._clock.now_ms(), accepted))
 
     def _over(self, instruction: Instruction, event: InstructionEvent) -> None:
         now_ms = self._clock.now_ms()
@@ -507,6 +514,16 @@ class Pump:
         if waiting is not None and not waiting.future.done():
             waiting.future.set_result(answer)
 
+    def socket_changed(self, station_id: str, evse: int, at_ms: int) -> None:
+        """A socket has another status: what a reset of its EVSE alone shows itself by, because nothing boots then."""
+        station = self._stations.get(station_id)
+        if station is None or any(session.evse == evse for session in station.sessions.values()):
+            return
+        for instruction in [i for i in self._live.values() if i.station == station_id and i.kind is Kind.RESET]:
+            is_meant = instruction.payload.get("evse") == evse and instruction.state is InstructionState.ACCEPTED
+            if is_meant and instruction.answered_ms is not None and instruction.answered_ms <= at_ms:
+                self._over(instruction, InstructionEvent(Step.EFFECT))
+
     def session_over(self, session_id: str) -> None:
         """The session has ended: its stops have had their effect."""
         for instruction in [i for i in self._live.values() if i.session_id == session_id and i.kind is Kind.STOP]:
@@ -537,6 +554,25 @@ def _may_repeat(instruction: Instruction) -> bool:
     if instruction.kind is Kind.RAW:
         return instruction.session_id is not None or "action" not in instruction.payload
     return instruction.kind not in {Kind.START, Kind.RESET}
+
+
+def _held_by_session(station: Station, reset: Mapping[str, Any]) -> str | None:
+    """Why a hard reset must not go out: what a session still owes us may be lost with it (OCPP 4.2 row 14)."""
+    if not reset.get("hard") or reset.get("force"):
+        return None
+    evse = reset.get("evse")
+    count = sum(1 for session in station.sessions.values() if not evse or session.evse == evse)
+    return f"{count} open session(s) may lose data by a hard reset" if count else None
+
+
+def _believes(station: Station) -> str:
+    return believed(station.registration, station.told_registration)
+
+
+def _held_by_registration(station: Station, kind: Kind) -> str | None:
+    """Why an instruction waits: what is no start and no stop waits for nothing but a Rejected charger's next boot."""
+    action = "RequestStartTransaction" if kind in {Kind.START, Kind.STOP} else ""
+    return held_back(_believes(station), action)
 
 
 def _version(station: Station) -> Version | None:

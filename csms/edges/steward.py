@@ -19,7 +19,7 @@ import structlog
 
 from csms.app.answers import RawAnswer, SchemaProblems
 from csms.app.stations import Station, Stations
-from csms.domain.refusal import Refusal
+from csms.domain.refusal import Refusal, Why
 from csms.edges.ocppj.codes import Version
 from csms.edges.ocppj.link import Link
 from csms.ports import Clock, Fact
@@ -67,6 +67,21 @@ class Visit:
         if answer.status != "answered":
             raise NoAnswer(f"{action}: {answer.status}")
         return answer.response if isinstance(answer.response, dict) else {}
+
+    async def ask_now(self, action: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """As `ask`, for a person who waits: silence and a no are refusals, too."""
+        try:
+            return await self.ask(action, payload)
+        except NoAnswer as silence:
+            raise Refusal(Why.CHARGER_SILENT, f"The charger did not answer {action}.") from silence
+        except SaidNo as no:
+            raise Refusal(Why.CHARGER_REFUSED, f"The charger refused {action}: {no}.") from no
+
+
+def visit_now(stations: Stations, station_id: str, raw: Callable[..., Awaitable[RawAnswer]]) -> Visit:
+    """A charger that is there, to be asked beside the errands. Refuses UNKNOWN_STATION, STATION_OFFLINE."""
+    station = stations.present(station_id)
+    return Visit(station, Version(station.transport), raw)
 
 
 Errand = Callable[[Visit], Awaitable[None]]

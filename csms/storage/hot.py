@@ -120,8 +120,11 @@ STATEMENTS: Final[dict[int, str]] = {
     ),
     # (used_ms, uid_norm)
     Put.TOKEN_USED: "UPDATE tokens SET used_ms=? WHERE uid_norm=?",
-    # (status, updated_ms, id)
-    Put.RESERVATION_STATE: "UPDATE reservations SET status=?, updated_ms=? WHERE id=?",
+    # (status, updated_ms, id, station); one that is over stays so
+    Put.RESERVATION_STATE: (
+        "UPDATE reservations SET status=?, updated_ms=? WHERE id=? AND station=?"
+        " AND status IN ('REQUESTED', 'ACCEPTED')"
+    ),
     # (at_ms, kind, station, session_no, order_id, body)
     Put.FACT: "INSERT INTO journal (at_ms, kind, station, session_no, order_id, body) VALUES (?,?,?,?,?,?)",
 }

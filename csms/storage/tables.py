@@ -79,7 +79,7 @@ tokens = Table(
     Column("uid_norm", Text, primary_key=True),  # upper-case, trimmed: 1.6 tokens are case-insensitive
     Column("uid", Text, nullable=False),
     Column("type", Text, nullable=False, default="ISO14443"),
-    Column("kind", Text, nullable=False, default="regular"),  # regular, fleet, order (one-time)
+    Column("kind", Text, nullable=False, default="regular"),  # regular, fleet, app, autocharge, order (one-time)
     Column("status", Text, nullable=False, default="Accepted"),
     Column("expires_ms", BigInteger),
     Column("group_id", Text),
@@ -91,8 +91,12 @@ tokens = Table(
     Column("budget_wh", BigInteger),  # what an order's token may draw
     Column("budget_s", Integer),
     Column("used_ms", BigInteger),
-    Column("history", Text, nullable=False, default="[]"),
+    Column("history", Text, nullable=False, default="[]"),  # [[from_ms, status, expires_ms, group_id], …]
     Column("updated_ms", BigInteger, nullable=False),
+    Column("places", Text),  # JSON [{station | location, evses}]: good there only; None: everywhere
+    Column("power_types", Text),  # JSON ["AC", "DC"]; None: either
+    Column("one_at_a_time", Integer),  # None: as configured
+    Column("deleted", Integer, nullable=False, default=0),  # 1: kept for the offline starts of its time
 )
 
 sessions = Table(
@@ -421,9 +425,16 @@ reservations = Table(
     Column("token", Text),
     Column("order_id", Text),
     Column("status", Text, nullable=False),
-    Column("hold", Text, nullable=False, default="soft"),  # soft: in our calendar; hard: told to the charger
+    Column("hold", Text, nullable=False, default="soft"),  # soft: while a quote lives, or ours alone; hard: for certain
+    Column("told", Text, nullable=False, default="no"),  # no, asked, holds, refused, unsupported, silent, gone
+    Column("told_ms", BigInteger),  # when the charger was asked last
+    Column("told_times", Integer, nullable=False, default=0),
+    Column("reason", Text),  # the charger's own word for no
+    Column("connector_type", Text),  # of a reservation for any socket of a kind; OCPP 2.0.1's ConnectorEnum
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
+    Index("reservations_by_status", "status", "start_ms"),
+    Index("reservations_by_told", "told", "status"),
     Index("reservations_by_station", "station", "status"),
     Index("reservations_by_order", "order_id"),
 )
@@ -546,7 +557,12 @@ provisioning = Table(
     Column("inventory_ms", BigInteger),  # when everything was read last
     Column("inventory_firmware", Text),  # and which firmware said it
     Column("checked_ms", BigInteger),
+    Column("template", Text),  # the built-in template an operator chose for this charger; None: the configured one
+    Column("asked", Text),  # the errand an operator asked for and that is not done yet
+    Column("written_ms", BigInteger),  # when something was written to it last
+    Column("reset_ms", BigInteger),  # when a restart was asked of it for what was written
     Column("updated_ms", BigInteger, nullable=False),
+    Index("provisioning_by_state", "state"),
 )
 
 local_lists = Table(
@@ -560,6 +576,10 @@ local_lists = Table(
     Column("detail", Text),
     Column("checked_ms", BigInteger),
     Column("updated_ms", BigInteger, nullable=False),
+    Column("tokens", Text),  # off, fleet, all: what an operator wants on it; None: as configured
+    Column("withheld", Text, nullable=False, default="{}"),  # token -> when its holder was cleared from the charger
+    Column("firmware", Text),  # of the charger that keeps no list
+    Column("frame_seq", BigInteger, nullable=False, default=0),  # the newest answer taken in
 )
 
 installed_profiles = Table(
@@ -572,7 +592,8 @@ installed_profiles = Table(
     Column("purpose", Text, nullable=False),
     Column("stack_level", Integer, nullable=False),
     Column("tx_id", Text),
-    Column("origin", Text, nullable=False),  # csms: we set it; reported: the charger told us
+    Column("origin", Text, nullable=False),  # csms: we set it; reported: the charger told us; vehicle: the car did
+    Column("source", Text),  # OCPP 2.0.1's ChargingLimitSource: CSO, EMS, SO, Other
     Column("data", Text, nullable=False),  # the profile as it stands on the wire
     Column("updated_ms", BigInteger, nullable=False),
 )
@@ -588,10 +609,10 @@ certificates = Table(
     Column("serial", Text, nullable=False),  # hexadecimal, without leading zeros
     Column("subject", Text),
     Column("hash", Text, nullable=False, default="{}"),  # CertificateHashData as it stands on the wire
-    Column("pem", Text),
+    Column("pem", Text),  # the chain; of a request that is not signed yet: the request
     Column("valid_from_ms", BigInteger),
     Column("expires_ms", BigInteger),
-    Column("state", Text, nullable=False),  # requested, sent, accepted, in-use, rejected, revoked, gone; held
+    Column("state", Text, nullable=False),  # domain/certificate.State
     Column("detail", Text),
     Column("updated_ms", BigInteger, nullable=False),
     Index("certificates_by_station", "station", "role"),
@@ -630,6 +651,21 @@ firmware_images = Table(
     Column("data", Text, nullable=False, default="{}"),
 )
 
+firmware_campaigns = Table(
+    "firmware_campaigns",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("image", Text, nullable=False),
+    Column("state", Text, nullable=False),  # running, paused, stopped, cancelled, done
+    Column("detail", Text),  # why it stopped by itself
+    Column("start_ms", BigInteger, nullable=False),
+    Column("data", Text, nullable=False, default="{}"),  # its orders: domain/firmware.Orders, and the selection
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Index("firmware_campaigns_by_state", "state"),
+    Index("firmware_campaigns_by_image", "image"),
+)
+
 firmware_jobs = Table(
     "firmware_jobs",
     metadata,
@@ -638,7 +674,7 @@ firmware_jobs = Table(
     Column("campaign", Text, nullable=False),
     Column("image", Text, nullable=False),
     Column("station", Text, nullable=False),
-    Column("state", Text, nullable=False),  # waiting, asked, downloading, … installed, failed, cancelled
+    Column("state", Text, nullable=False),  # domain/firmware.State
     Column("request_id", Integer),
     Column("status", Text),  # the charger's own last word
     Column("detail", Text),
@@ -648,7 +684,8 @@ firmware_jobs = Table(
     Column("updated_ms", BigInteger, nullable=False),
     Column("data", Text, nullable=False, default="{}"),
     Index("firmware_jobs_by_station", "station", "state"),
-    Index("firmware_jobs_by_campaign", "campaign"),
+    Index("firmware_jobs_by_campaign", "campaign", "state"),
+    Index("firmware_jobs_by_state", "state"),
 )
 
 uploads = Table(
@@ -661,15 +698,34 @@ uploads = Table(
     Column("log_type", Text),
     Column("request_id", Integer),
     Column("secret", Text, nullable=False),  # a digest
-    Column("state", Text, nullable=False),  # asked, uploading, received, failed, expired
+    Column("state", Text, nullable=False),  # domain/uploads.State
     Column("status", Text),  # the charger's own last word
+    Column("detail", Text),
+    Column("location", Text),  # where it goes when that is not here
     Column("file_name", Text),
     Column("file", Text),  # its name below the files folder
     Column("size", BigInteger),
+    Column("sha256", Text),
     Column("created_ms", BigInteger, nullable=False),
     Column("expires_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
     Index("uploads_by_station", "station", "state"),
+    Index("uploads_by_state", "state", "expires_ms"),
+)
+
+customer_requests = Table(
+    "customer_requests",
+    metadata,
+    # What was asked of a 2.0.1 charger about one customer; what it told stands in `reports`.
+    Column("id", Text, primary_key=True),
+    Column("station", Text, nullable=False),
+    Column("request_id", Integer, nullable=False),
+    Column("state", Text, nullable=False),  # asked, accepted, refused, done
+    Column("status", Text),  # the charger's own last word
+    Column("asked", Text, nullable=False),  # CustomerInformationRequest as it stands on the wire
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Index("customer_requests_by_station", "station", "request_id"),
 )
 
 monitors = Table(
@@ -684,6 +740,39 @@ monitors = Table(
     Column("origin", Text, nullable=False),  # csms: we set it; reported: it was there
     Column("data", Text, nullable=False, default="{}"),
     Column("updated_ms", BigInteger, nullable=False),
+)
+
+station_events = Table(
+    "station_events",
+    metadata,
+    # What chargers notify of themselves: events of the device model (2.0.1), security events (both versions).
+    Column("no", Integer, primary_key=True, autoincrement=False),
+    Column("id", Text, nullable=False, unique=True),  # derived from the report and its place in it
+    Column("station", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # event, security
+    Column("name", Text, nullable=False),  # Component.Variable, or the kind of security event
+    Column("severity", Integer, nullable=False),  # 0 danger … 9 debug (2.0.1 N07)
+    Column("value", Text),
+    Column("trigger", Text),
+    Column("cleared", Integer, nullable=False, default=0),
+    Column("monitor_id", Integer),
+    Column("at_ms", BigInteger),  # the charger's own time
+    Column("received_ms", BigInteger, nullable=False),
+    Column("data", Text, nullable=False, default="{}"),  # the event as it stood on the wire
+    Index("station_events_by_station", "station", "no"),
+)
+
+availability = Table(
+    "availability",
+    metadata,
+    # What an operator wants of a charger or a part of it, and what the charger said to that.
+    Column("station", Text, primary_key=True),
+    Column("evse", Integer, primary_key=True, autoincrement=False),  # 0/0: the whole charger; n/0: an EVSE (2.0.1)
+    Column("connector", Integer, primary_key=True, autoincrement=False),
+    Column("wanted", Text, nullable=False),  # Operative, Inoperative
+    Column("answer", Text),  # Accepted, Scheduled, Rejected; None: not answered yet
+    Column("since_ms", BigInteger, nullable=False),  # when it was first wanted
+    Column("answered_ms", BigInteger),
 )
 
 display_messages = Table(

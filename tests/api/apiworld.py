@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,9 +16,11 @@ from aiohttp import web
 from csms.api.server import build_operator_app
 from csms.app.answers import RawAnswer, SchemaProblems
 from csms.bus.inprocess import InProcessBell
+from csms.domain.clock import ClockModel
 from csms.domain.refusal import Refusal, Why
 from csms.ports import Fact, Row, Table, Tx
 from csms.storage.sqlite import SqliteStore
+from firmware_profiles.load import load
 
 KEY = "test-key-of-the-first-admin"
 NOW_MS = 1_767_322_800_000  # 2026-01-02T03:00:00Z
@@ -39,9 +41,12 @@ class World:
         self.stations = Stations()
         self.instructing = Instructing(self)
         self.charging = Charging(self)
-        self.tokens = Changes()
+        self.tokens = Tokens()
         self.catalogue = Changes()
         self.credentials = Credentials()
+        self.tolerance = Tolerance()
+        self.provisioning = Provisioning()
+        self.monitoring = Monitoring()
         self.checks: dict[str, tuple[bool, str]] = {"store": (True, "answers in 1 ms")}
 
     async def hash_password(self, password: str) -> str:
@@ -111,12 +116,72 @@ class Stations:
         self.told.append(station_id)
 
 
+class Tolerance:
+    profiles = load()
+
+    def oddities(self, station_id: str) -> dict[str, dict[str, int]]:
+        return {"repaired": {"object_for_array": 2}} if station_id == "CP1" else {}
+
+    def clock(self, station_id: str) -> ClockModel | None:
+        return ClockModel([150_000], 150_000) if station_id == "CP1" else None
+
+
+class Provisioning:
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+    async def want_inventory(self, station_id: str) -> None:
+        self.asked.append(("inventory", station_id))
+
+    async def want_check(self, station_id: str) -> None:
+        self.asked.append(("check", station_id))
+
+    async def want_apply(self, station_id: str) -> None:
+        self.asked.append(("apply", station_id))
+
+    def is_under_way(self, station_id: str) -> bool:
+        return any(asked == station_id for _, asked in self.asked)
+
+    async def choose(self, station_id: str, template: str | None) -> None:
+        self.asked.append((f"template {template}", station_id))
+
+    async def templates_changed(self) -> None:
+        self.asked.append(("templates", ""))
+
+
+class Monitoring:
+    async def set(self, station_id: str, wants: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        return [{"status": "Accepted", "id": n, "type": want["type"]} for n, want in enumerate(wants)]
+
+    async def clear(self, station_id: str, ids: Sequence[int]) -> list[dict[str, Any]]:
+        return [{"status": "Accepted", "id": one} for one in ids]
+
+    async def base(self, station_id: str, base: str) -> str:
+        return "Accepted"
+
+    async def level(self, station_id: str, severity: int) -> str:
+        return "Rejected"
+
+    async def read(self, station_id: str, names: Sequence[str], criteria: Sequence[str]) -> str:
+        return "EmptyResultSet"
+
+
 class Changes:
     def __init__(self) -> None:
         self.told: list[str] = []
 
     async def changed(self, name: str = "") -> None:
         self.told.append(name)
+
+
+class Tokens(Changes):
+    """Nobody owes anything."""
+
+    async def vehicle_changed(self, id_norm: str) -> None:
+        self.told.append(id_norm)
+
+    def dues(self, token: object) -> list[Any]:  # noqa: ARG002 - the seam
+        return []
 
 
 class Instructing:

@@ -11,7 +11,6 @@ import pytest
 from apiworld import NOW_MS, Client, World, session_row, station_row
 
 from csms.app.tokens import entry_from
-from csms.domain.refusal import Refusal, Why
 from csms.ports import Row, Table
 
 HOUR_MS = 3_600_000
@@ -262,12 +261,103 @@ async def test_a_token_is_put_found_in_any_case_and_deleted(api: Client, world: 
     assert (await api("GET", "/api/v1/tokens/tag%201")).body == again.body
     row = await world.store.read(lambda tx: tx.one(Table.TOKENS, uid_norm="TAG 1"))
     assert row is not None
-    assert json.loads(row["history"]) == [[0, "Accepted"], [NOW_MS + 1000, "Blocked"]]
+    expires_ms = 1_798_761_600_000
+    history = [[0, "Accepted", expires_ms, None], [NOW_MS + 1000, "Blocked", None, "G"]]
+    assert json.loads(row["history"]) == history
+    assert [(h["since"], h["status"], h["group_id"]) for h in again.body["history"]] == [
+        (None, "Accepted", None),
+        ("2026-01-02T03:00:01.000Z", "Blocked", "G"),
+    ]
     token = entry_from(row).token
     assert (token.status_at(NOW_MS), token.status_at(NOW_MS + 2000)) == ("Accepted", "Blocked")
     assert (await api("DELETE", "/api/v1/tokens/tag%201")).status == 204
     assert (await api("DELETE", "/api/v1/tokens/tag%201")).status == 404
+    assert (await api("GET", "/api/v1/tokens/tag%201")).status == 404
+    assert (await api("GET", "/api/v1/tokens")).body["items"] == []
     assert world.tokens.told == ["TAG 1"] * 3
+
+
+async def test_a_removed_token_that_comes_back_was_away_meanwhile(api: Client, world: World) -> None:
+    await api("PUT", "/api/v1/tokens/TAG1", {"driver": "D"})
+    world.clock.ms += 1000
+    await api("DELETE", "/api/v1/tokens/TAG1")
+    removed = await world.store.read(lambda tx: tx.one(Table.TOKENS, uid_norm="TAG1"))
+    assert removed is not None
+    assert removed["driver"] is None  # whose it was is nobody's business any more
+    assert entry_from(removed).token.status_at(NOW_MS) == "Accepted"
+    world.clock.ms += 1000
+    back = await api("PUT", "/api/v1/tokens/TAG1", {})
+    assert (back.status, [h["status"] for h in back.body["history"]]) == (201, ["Accepted", "Deleted", "Accepted"])
+    row = await world.store.read(lambda tx: tx.one(Table.TOKENS, uid_norm="TAG1"))
+    assert row is not None
+    token = entry_from(row).token
+    assert [token.status_at(NOW_MS + ms) for ms in (0, 1500, 2500)] == ["Accepted", "Deleted", "Accepted"]
+
+
+async def test_the_history_of_an_older_version_told_the_status_alone(world: World) -> None:
+    row = {
+        "uid_norm": "T",
+        "uid": "T",
+        "updated_ms": 0,
+        "history": '[[0, "Accepted"], [5, "Blocked"]]',
+        "group_id": "G",
+    }
+    await world.add(Table.TOKENS, {**row, "status": "Blocked"})
+    found = await world.store.read(lambda tx: tx.one(Table.TOKENS, uid_norm="T"))
+    assert found is not None
+    standing = entry_from(found).token.standing_at(1)
+    assert (standing.status, standing.group_id) == ("Accepted", "G")
+
+
+async def test_a_token_is_shown_with_everything_that_restricts_it(api: Client) -> None:
+    body = {
+        "type": "MacAddress", "kind": "autocharge", "power_types": ["DC", "AC", "DC"], "one_session_at_a_time": True,
+        "budget_wh": 20_000, "budget_s": 3600,
+        "good_at": [{"charger_id": "CP1", "evse_ids": [2, 1]}, {"location_id": "SITE"}],
+    }  # fmt: skip
+    shown = (await api("PUT", "/api/v1/tokens/TAG1", body)).body
+    assert (shown["kind"], shown["power_types"], shown["one_session_at_a_time"]) == ("autocharge", ["AC", "DC"], True)
+    assert (shown["budget_wh"], shown["budget_s"], shown["blocked_by"]) == (20_000, 3600, [])
+    assert shown["good_at"] == [
+        {"charger_id": "CP1", "location_id": None, "evse_ids": [1, 2]},
+        {"charger_id": None, "location_id": "SITE", "evse_ids": []},
+    ]
+    again = (await api("PUT", "/api/v1/tokens/TAG1", {})).body
+    assert (again["good_at"], again["power_types"], again["budget_wh"]) == (None, None, None)
+
+
+async def test_a_key_code_is_not_written_into_the_journal(api: Client, world: World) -> None:
+    await api("PUT", "/api/v1/tokens/4711", {"type": "KeyCode"})
+    await api("DELETE", "/api/v1/tokens/4711")
+    facts = await world.store.read(lambda tx: tx.facts(0, 10))
+    assert [(fact.kind, fact.body["uid"]) for fact in facts] == [("TokenChanged", "***"), ("TokenDeleted", "***")]
+
+
+# -- vehicles
+
+
+async def test_a_vehicle_is_put_found_however_written_and_removed(api: Client, world: World) -> None:
+    await api("PUT", "/api/v1/tokens/Tag1", {})
+    made = await api("PUT", "/api/v1/vehicles/aa:bb:cc:dd:ee:01", {"token": "TAG1", "limit_wh": 5000})
+    assert made.status == 201
+    assert made.body == {
+        "id": "aa:bb:cc:dd:ee:01", "kind": "mac", "token": "TAG1", "limit_wh": 5000, "limit_s": None, "enabled": True,
+        "updated_at": "2026-01-02T03:00:00.000Z",
+    }  # fmt: skip
+    assert (await api("GET", "/api/v1/vehicles/VID:AABBCCDDEE01")).body == made.body
+    assert (await api("PUT", "/api/v1/vehicles/AA-BB-CC-DD-EE-01", {"token": "tag1", "enabled": False})).status == 200
+    listed = (await api("GET", "/api/v1/vehicles?token=tag1")).body["items"]
+    assert [(one["id"], one["enabled"]) for one in listed] == [("AA-BB-CC-DD-EE-01", False)]
+    assert (await api("DELETE", "/api/v1/vehicles/AABBCCDDEE01")).status == 204
+    assert (await api("GET", "/api/v1/vehicles/AABBCCDDEE01")).status == 404
+    assert world.tokens.told[1:] == ["AABBCCDDEE01"] * 3
+
+
+async def test_a_vehicle_needs_a_token_that_can_be_charged_with(api: Client, world: World) -> None:
+    await world.add(Table.TOKENS, {"uid_norm": "K7", "uid": "k7", "kind": "order", "order_id": "o-1", "updated_ms": 0})
+    assert (await api("PUT", "/api/v1/vehicles/AABBCCDDEE01", {"token": "NOBODY"})).status == 404
+    assert (await api("PUT", "/api/v1/vehicles/AABBCCDDEE01", {"token": "K7"})).status == 409
+    assert (await api("PUT", "/api/v1/vehicles/-----", {"token": "K7"})).status == 422
 
 
 @pytest.mark.parametrize(
@@ -309,23 +399,55 @@ def wish(**more: Any) -> dict[str, Any]:
     return {**body, **more}
 
 
+async def issued(api: Client) -> list[dict[str, Any]]:
+    """The payloads of the instructions, oldest first."""
+    return [one["payload"] for one in (await api("GET", "/api/v1/instructions")).body["items"][::-1]]
+
+
 async def test_a_reservation_that_begins_now_is_told_to_the_charger(api: Client, world: World) -> None:
     await world.add(Table.STATIONS, station_row("CP1", 1, transport="ocpp1.6"))
     made = await api("POST", "/api/v1/reservations", wish(order_id="o-1"))
     assert made.status == 201
     assert (made.body["id"], made.body["status"], made.body["evse"]) == (1, "REQUESTED", 1)
+    assert (made.body["charger"], made.body["reason"]) == ("asked", None)
     assert made.body["window"] == {"start": "2026-01-02T03:00:00.000Z", "end": "2026-01-02T04:00:00.000Z"}
-    assert world.instructing.issued[0][:3] == (
-        "CP1",
-        "reserve",
-        {"reservation_id": 1, "evse": 1, "connector": 1, "token": "TAG1", "expires_ms": NOW_MS + HOUR_MS},
-    )
+    (told,) = await issued(api)
+    assert {name: value for name, value in told.items() if value is not None} == {
+        "command": "Reserve", "reservation_id": 1, "evse": 1, "connector": 1, "token": "TAG1",
+        "expires_ms": NOW_MS + HOUR_MS + 600_000,
+    }  # fmt: skip
     gone = await api("DELETE", "/api/v1/reservations/1")
     assert (gone.status, gone.body["status"]) == (200, "CANCELLED")
-    assert world.instructing.issued[1][:3] == ("CP1", "cancel_reservation", {"reservation_id": 1})
     over = await api("DELETE", "/api/v1/reservations/1")
     assert (over.status, over.body["type"]) == (409, "/problems/wrong-state")
     assert (await api("GET", "/api/v1/reservations/1")).body["status"] == "CANCELLED"
+
+
+async def test_what_the_charger_holds_is_taken_back_with_the_reservation(api: Client, world: World) -> None:
+    await world.add(Table.STATIONS, station_row("CP1", 1, transport="ocpp1.6"))
+    await api("POST", "/api/v1/reservations", wish())
+    await world.store.transact(lambda tx: tx.change(Table.RESERVATIONS, {"told": "holds", "status": "ACCEPTED"}, id=1))
+    assert (await api("DELETE", "/api/v1/reservations/1")).body["charger"] == "gone"
+    assert (await issued(api))[1] == {"command": "CancelReservation", "reservation_id": 1}
+
+
+async def test_a_charger_that_keeps_no_reservations_is_told_nothing(api: Client, world: World) -> None:
+    await world.add(Table.STATIONS, station_row("CP1", 1, transport="ocpp1.6"))
+    said = {"station": "CP1", "name": "SupportedFeatureProfiles", "attribute": "Actual", "seen_ms": NOW_MS}
+    await world.add(Table.CONFIGURATION, {**said, "value": "Core,SmartCharging"})
+    made = await api("POST", "/api/v1/reservations", wish())
+    assert (made.body["status"], made.body["hold"], made.body["charger"]) == ("ACCEPTED", "soft", "unsupported")
+    assert await issued(api) == []
+    taken = await api("POST", "/api/v1/chargers/CP1/commands/start", {"token": "TAG2", "connector_id": 1})
+    assert (taken.status, taken.body["type"]) == (409, "/problems/slot-taken")
+    assert (
+        await api("POST", "/api/v1/chargers/CP1/commands/start", {"token": "tag1", "connector_id": 1})
+    ).status == 202
+    anywhere = await api("POST", "/api/v1/reservations", {**wish(), "connector_id": 0})
+    assert (anywhere.status, anywhere.body["type"]) == (409, "/problems/slot-taken")
+    await api("DELETE", "/api/v1/reservations/1")
+    anywhere = await api("POST", "/api/v1/reservations", {**wish(), "connector_id": 0})
+    assert (anywhere.status, anywhere.body["type"]) == (422, "/problems/not-supported")
 
 
 async def test_a_later_reservation_stands_in_our_calendar_and_keeps_others_out(api: Client, world: World) -> None:
@@ -356,11 +478,13 @@ async def test_the_reservation_of_an_order_ends_with_the_order(api: Client, worl
     assert (await api("GET", "/api/v1/reservations/1")).body["status"] == "REQUESTED"
 
 
-async def test_a_reservation_the_charger_cannot_be_told_of_is_rejected(api: Client, world: World) -> None:
+async def test_a_reservation_no_charger_could_be_told_of_is_refused(api: Client, world: World) -> None:
     await world.add(Table.STATIONS, station_row("CP1", 1, transport="ocpp1.6"))
-    world.instructing.refusal = Refusal(Why.STATION_OFFLINE, "CP1 is offline.")
-    assert (await api("POST", "/api/v1/reservations", wish())).status == 409
-    assert [one["status"] for one in (await api("GET", "/api/v1/reservations")).body["items"]] == ["REJECTED"]
+    for more in ({"token": "T" * 21}, {"connector_type": "cType2", "connector_id": 0}):
+        assert (await api("POST", "/api/v1/reservations", wish(**more))).status == 422
+    both = wish(connector_type="cType2", evse_id=1)
+    assert (await api("POST", "/api/v1/reservations", both)).status == 422
+    assert (await api("GET", "/api/v1/reservations")).body["items"] == []
 
 
 async def test_a_reservation_must_end_after_it_begins_and_have_a_charger(api: Client, world: World) -> None:
@@ -394,6 +518,21 @@ async def test_charging_profiles_are_kept_in_ocpps_shape(api: Client) -> None:
     assert (await api("PUT", "/api/v1/charging-profiles/0", profile)).status == 422
     assert (await api("DELETE", "/api/v1/charging-profiles/42")).status == 204
     assert (await api("GET", "/api/v1/charging-profiles/42")).status == 404
+
+
+async def test_the_shadow_of_a_charger_is_walked_by_evse_and_number(api: Client, world: World) -> None:
+    await world.add(Table.STATIONS, station_row("CP1", 1))
+    places = [(1, 3), (0, 7), (1, -1), (2, 2_000_000_002), (0, 5)]
+    for evse, number in places:
+        row = {"station": "CP1", "evse": evse, "profile_id": number, "purpose": "TxProfile", "stack_level": 0}
+        more = {"origin": "csms", "data": '{"id": 1}', "updated_ms": NOW_MS}
+        await world.add(Table.INSTALLED_PROFILES, {**row, **more})
+    path = "/api/v1/chargers/CP1/charging-profiles"
+    walked = await api.walk(path, 2)
+    assert [(one["evse_id"], one["profile_id"]) for one in walked] == sorted(places)
+    assert walked[0]["profile"] == {"id": 1}
+    assert (await api("GET", f"{path}?cursor=nonsense")).status == 422
+    assert (await api("GET", "/api/v1/chargers/CP9/charging-profiles")).status == 404
 
 
 # -- catalogue

@@ -46,7 +46,13 @@ async def test_a_charger_is_made_shown_changed_and_removed(api: Client, world: W
     made = await api(
         "POST",
         "/api/v1/chargers",
-        {"id": "CP1", "password": "0123456789abcdef", "location_id": "LOC1", "rated_kw": 7.4, "quirks": ["a.b"]},
+        {
+            "id": "CP1",
+            "password": "0123456789abcdef",
+            "location_id": "LOC1",
+            "rated_kw": 7.4,
+            "quirks": ["ist_sent_as_z"],
+        },
     )
     assert made.status == 201
     assert (made.body["registration"], made.body["security_profile"]) == ("Accepted", 1)
@@ -70,6 +76,7 @@ async def test_a_charger_is_made_shown_changed_and_removed(api: Client, world: W
     facts = await world.store.read(lambda tx: tx.facts(0, 10))
     assert [(fact.kind, fact.station) for fact in facts] == [
         ("ChargerCreated", "CP1"),
+        ("RegistrationChanged", "CP1"),
         ("ChargerChanged", "CP1"),
         ("ChargerDeleted", "CP1"),
     ]
@@ -324,13 +331,29 @@ COMMANDS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("availability", {"type": "Operative", "connector_id": 1}, {"operative": True, "evse": 1, "connector": 1}),
     ("trigger", {"message": "MeterValues", "evse_id": 1}, {"message": "MeterValues", "evse": 1}),
     ("limit", {"watts": 3300, "session_id": "s-7"}, {"watts": 3300, "session_id": "s-7"}),
-    ("limit", {"amperes": 6.5, "connector_id": 1}, {"amperes": 6.5, "evse": 1, "connector": 1}),
-    ("limit", {"watts": 0}, {"watts": 0}),
     ("get_config", {"keys": ["HeartbeatInterval"]}, {"keys": ["HeartbeatInterval"]}),
     ("set_config", {"key": "HeartbeatInterval", "value": "60"}, {"key": "HeartbeatInterval", "value": "60"}),
     ("clear_cache", {}, {}),
     ("data_transfer", {"vendor_id": "V", "data": "x"}, {"vendor_id": "V", "data": "x"}),
 ]
+
+
+async def test_a_limit_without_a_session_is_a_profile_of_the_connector_or_the_charger(
+    api: Client, world: World
+) -> None:
+    await world.add(Table.STATIONS, station_row("CP1", 1, transport="ocpp1.6"))
+    await world.add(Table.SOCKETS, socket_row("CP1", 1, 1))
+    for body, purpose, place in (
+        ({"amperes": 6.5, "connector_id": 1}, "TxDefaultProfile", {"evse": 1, "connector": 1}),
+        ({"watts": 0}, "ChargingStationMaxProfile", {}),
+    ):
+        assert (await api("POST", "/api/v1/chargers/CP1/commands/limit", body)).status == 202
+        charger_id, kind, payload, _ = world.instructing.issued[-1]
+        assert (charger_id, kind) == ("CP1", "set_profile")
+        profile = payload.pop("profile")
+        assert (profile["chargingProfilePurpose"], payload) == (purpose, place)
+        (period,) = profile["chargingSchedule"][0]["chargingSchedulePeriod"]
+        assert period == {"startPeriod": 0, "limit": body.get("watts", body.get("amperes"))}
 
 
 async def test_commands_become_instructions(api: Client, world: World) -> None:
@@ -414,3 +437,42 @@ async def test_an_instruction_tells_its_fate_without_secrets(api: Client, world:
     assert (body["state"], body["reason"], body["response"]) == ("REFUSED", "Rejected", {"status": "Rejected"})
     assert body["accepted_at"] == "2026-01-02T03:00:00.002Z"
     assert body["effective_at"] is None
+
+
+# -- quirks
+
+
+async def test_a_word_nobody_knows_is_refused_with_those_there_are(api: Client, world: World) -> None:
+    for method, path in (("POST", "/api/v1/chargers"), ("PATCH", "/api/v1/chargers/CP1")):
+        body = {"quirks": ["no_server_pong"], **({"id": "CP1"} if method == "POST" else {})}
+        refused = await api(method, path, body)
+        assert refused.status == 422
+        assert "no_server_pong" in refused.body["errors"][0]["detail"]
+        assert "max_keys_per_get=N" in refused.body["errors"][0]["detail"]
+        await api("POST", "/api/v1/chargers", {"id": "CP1"})
+    words = ["tz_missing=UTC", "tz_missing=IST"]
+    assert (await api("PATCH", "/api/v1/chargers/CP1", {"quirks": words})).status == 422
+    assert (await api("PATCH", "/api/v1/chargers/CP1", {"profile": "nobody"})).status == 422
+    listed = (await api("GET", "/api/v1/quirks")).body["items"]
+    assert {"name": "max_keys_per_get", "spellings": ["max_keys_per_get=N"]}.items() <= {
+        k: v for k, v in next(one for one in listed if one["name"] == "max_keys_per_get").items() if k != "meaning"
+    }.items()
+
+
+async def test_what_is_odd_about_a_charger_is_shown_with_where_it_is_known_from(api: Client, world: World) -> None:
+    body = {"id": "CP1", "profile": "kestrel-k7", "quirks": ["no_server_ping"]}
+    assert (await api("POST", "/api/v1/chargers", body)).status == 201
+    shown = (await api("GET", "/api/v1/chargers/CP1/quirks")).body
+    assert (shown["profile"], shown["chosen_by"]) == ("kestrel-k7", "operator")
+    assert shown["quirks"] == [
+        {"word": "boot_on_reconnect_is_not_reboot", "given_by": "profile"},
+        {"word": "no_server_ping", "given_by": "operator"},
+    ]
+    assert shown["counts"] == {"repaired": {"object_for_array": 2}}
+    assert shown["clock"] == {"skew_ms": 150_000, "is_alarming": True, "is_indian_time_as_utc": False}
+    assert (await api("GET", "/api/v1/chargers/NOBODY/quirks")).status == 404
+    listed = (await api("GET", "/api/v1/profiles")).body["items"]
+    assert [one["id"] for one in listed] == sorted(one["id"] for one in listed)
+    assert {"word": "ist_sent_as_z", "affects": "<2.1.4", "evidence": "transcripts/k7-2.1.0.jsonl"} in listed[0][
+        "quirks"
+    ]

@@ -41,6 +41,13 @@ POST /api/v1/sessions/{id}/close
 GET /api/v1/tokens/{uid}
 PUT /api/v1/tokens/{uid}
 DELETE /api/v1/tokens/{uid}
+GET /api/v1/vehicles
+GET /api/v1/vehicles/{id}
+PUT /api/v1/vehicles/{id}
+DELETE /api/v1/vehicles/{id}
+GET /api/v1/chargers/{id}/local-list
+PUT /api/v1/chargers/{id}/local-list
+POST /api/v1/chargers/{id}/local-list/sync
 GET /api/v1/reservations
 POST /api/v1/reservations
 DELETE /api/v1/reservations/{id}
@@ -199,6 +206,7 @@ async def test_an_empty_bootstrap_key_lets_nobody_in(
 NOT_THERE = {
     "/api/v1/chargers/nobody": "unknown-charger",
     "/api/v1/chargers/nobody/frames": "unknown-charger",
+    "/api/v1/chargers/nobody/samples": "unknown-charger",
     "/api/v1/sessions/none": "unknown-session",
     "/api/v1/sessions/none/samples": "unknown-session",
     "/api/v1/sessions/none/revisions": "unknown-session",

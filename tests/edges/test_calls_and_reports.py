@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from csms.app.calls import CallAnswered, Calls, answered_fact
 from csms.app.reports import Report, Reports, parts, stored_fact
-from csms.ports import Table
+from csms.ports import StoreDown, Table
 
 
 class Shelf:
@@ -68,3 +70,32 @@ async def test_a_report_reaches_its_readers_and_knows_its_parts() -> None:
     )
     assert [(report.seq_no, report.is_last) for report in heard] == [(0, False), (1, True)]
     assert [report.seq_no for report in parts(shelf, heard[0])] == [0, 1]  # type: ignore[arg-type]
+
+
+async def test_what_one_charger_says_wrongly_keeps_nobody_else_from_being_read() -> None:
+    row = {"request": '[2,"m","ClearCache",{}]', "response": '[3,"m",{}]'}
+    heard: list[str] = []
+
+    async def picky(call: CallAnswered) -> None:
+        if call.station == "odd":
+            _ = call.response["status"]
+
+    async def easy(call: CallAnswered) -> None:
+        heard.append(call.station)
+
+    calls = Calls(Shelf(frames=[{"seq": 1, **row}, {"seq": 2, **row}]))  # type: ignore[arg-type]
+    calls.read("ClearCache", picky)
+    calls.read("ClearCache", easy)
+    await calls.on_facts([answered_fact("odd", 5, "ClearCache", 1), answered_fact("B", 5, "ClearCache", 2)])
+    assert heard == ["odd", "B"]
+
+
+async def test_trouble_of_the_store_is_not_the_chargers_and_is_tried_again() -> None:
+    async def down(call: CallAnswered) -> None:
+        raise StoreDown("disk full")
+
+    row = {"seq": 1, "request": '[2,"m","ClearCache",{}]', "response": '[3,"m",{}]'}
+    calls = Calls(Shelf(frames=[row]))  # type: ignore[arg-type]
+    calls.read("ClearCache", down)
+    with pytest.raises(StoreDown):
+        await calls.on_facts([answered_fact("A", 5, "ClearCache", 1)])

@@ -40,6 +40,9 @@ GOOD = {
     '[4,"1","NotSupported","no"]': Error("1", "NotSupported", "no", {}),
     '[4,"1","NotSupported"]': Error("1", "NotSupported", "", {}),
     '[4,"1","NotSupported",null,null]': Error("1", "NotSupported", "", {}),
+    '[4,"1"]': Error("1", "GenericError", "", {}),
+    '[4,"1",5]': Error("1", "GenericError", "", {}),
+    '[4,"1","NotSupported","no",{},1]': Error("1", "NotSupported", "no", {}),
     '[4,"1","NotSupported",5,"x"]': Error("1", "NotSupported", "5", "x"),
 }
 
@@ -77,8 +80,6 @@ BAD: dict[str | bytes, tuple[str | None, Fault | None]] = {
     '[3,"1",{},{}]': ("1", None),
     "[3,{},{}]": (None, None),
     "[4]": (None, None),
-    '[4,"1"]': ("1", None),
-    '[4,"1",5]': ("1", None),
 }
 
 

@@ -37,6 +37,7 @@ PATHS = {
     "/ocpp/100%": "100%",
     "/ocpp/..": "..",
     "ws://host:9000/ocpp/CP1": "CP1",
+    "/ocpp/ocpp": "ocpp",
 }
 
 
@@ -45,7 +46,7 @@ def test_the_identity_is_the_last_segment_decoded_once(target: str, identity: st
     assert read_identity(target) == identity
 
 
-@pytest.mark.parametrize("target", ["/", "", "//", "/?CP1", "/ocpp/a%00b", "/ocpp/a%0Ab", "/ocpp/%FF", "/" + "x" * 300])
+@pytest.mark.parametrize("target", ["/", "", "//", "/?CP1", "/ocpp", "/ocpp/", "/ocpp/a%00b", "/ocpp/a%0Ab", "/ocpp/%FF", "/" + "x" * 300])
 def test_a_path_without_a_usable_identity_is_refused(target: str) -> None:
     with pytest.raises(BadPath):
         read_identity(target)

@@ -16,7 +16,7 @@ from csms.edges.ocpp16 import wire
 from csms.edges.ocppj.codes import Version
 from csms.edges.ocppj.schemas import schemas_for
 from csms.edges.ocppsamples import combine
-from csms.edges.quirkwords import ENERGY_SAMPLES_ARE_KWH, IST_SENT_AS_Z, START_STOP_ARE_KWH, TZ_MISSING_IST
+from firmware_profiles.quirks import ENERGY_SAMPLES_ARE_KWH, IST_SENT_AS_Z, START_STOP_ARE_KWH, TZ_MISSING_IST
 
 SCHEMAS = schemas_for(Version.V16)
 AT = "2026-01-02T03:04:05Z"

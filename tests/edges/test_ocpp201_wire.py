@@ -15,7 +15,7 @@ from csms.edges.ocpp201 import wire
 from csms.edges.ocppj.codes import Version
 from csms.edges.ocppj.schemas import schemas_for
 from csms.edges.ocppsamples import combine
-from csms.edges.quirkwords import ENERGY_SAMPLES_ARE_KWH
+from firmware_profiles.quirks import ENERGY_SAMPLES_ARE_KWH
 
 SCHEMAS = schemas_for(Version.V201)
 AT = "2026-01-02T03:04:05Z"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from csms.domain.units import rfc3339, to_ms
 from csms.edges import ocpptime
 from csms.edges.ocpptime import NO_CLOCK, parse, stamp
-from csms.edges.quirkwords import IST_SENT_AS_Z, TZ_MISSING_IST
+from firmware_profiles.quirks import IST_SENT_AS_Z, TZ_MISSING_IST
 
 BASE = to_ms(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from csms.domain.charging_profile import OURS
 from csms.domain.refusal import Refusal, Why
 from csms.edges.ocpp16 import outbound as v16
 from csms.edges.ocpp16 import wire as wire16
@@ -16,7 +17,7 @@ from csms.edges.ocpp201 import outbound as v201
 from csms.edges.ocpp201 import wire as wire201
 from csms.edges.ocppj.codes import Version
 from csms.edges.ocppj.schemas import schemas_for
-from csms.edges.quirkwords import REMOTE_START_NEEDS_CONNECTOR
+from firmware_profiles.quirks import REMOTE_START_NEEDS_CONNECTOR
 
 AT_MS = 1_767_323_045_678
 TOKEN = "K7Q2M5W8X3Y6Z1A4B9C0"
@@ -24,7 +25,16 @@ VERSIONS = [(Version.V16, v16), (Version.V201, v201)]
 
 START = {"token": TOKEN, "evse": 2, "connector": 1, "remote_start_id": 41}
 RESERVE = {"reservation_id": 5, "token": TOKEN, "expires_ms": AT_MS, "evse": 2, "connector": 2}
+PROFILE = {
+    "id": 8, "stackLevel": 1, "chargingProfilePurpose": "TxDefaultProfile", "chargingProfileKind": "Recurring",
+    "recurrencyKind": "Daily", "validFrom": "2026-01-02T03:04:05Z",
+    "chargingSchedule": {
+        "startSchedule": "2026-01-02T00:00:00+05:30", "duration": 86400, "chargingRateUnit": "A", "minChargingRate": 6,
+        "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 16.06, "numberPhases": 3}],
+    },
+}  # fmt: skip
 LIMIT = {"tx_id": "17", "evse": 2, "connector": 2}
+MESSAGE = {"id": 0, "priority": "NormalCycle", "message": {"format": "UTF8", "content": "Welcome"}}
 COMMANDS: list[tuple[str, dict[str, Any]]] = [
     ("Start", START),
     ("Start", {"token": TOKEN, "remote_start_id": 41, "evse": None}),
@@ -53,6 +63,21 @@ COMMANDS: list[tuple[str, dict[str, Any]]] = [
     ("DataTransfer", {"vendor_id": "in.voltbee", "message_id": "x", "data": {"a": [1]}}),
     ("Limit", LIMIT | {"watts": 3333.333}),
     ("Limit", LIMIT | {"amperes": 16, "phases": 3, "profile_id": 8, "stack_level": 1}),
+    ("SetProfile", {"profile": PROFILE}),
+    ("SetProfile", {"profile": PROFILE, "evse": 2, "connector": 2}),
+    ("SetProfile", {"profile": {**PROFILE, "chargingProfilePurpose": "TxProfile", "transactionId": "17"}, "evse": 2}),
+    ("ClearProfile", {"profile_id": 8}),
+    ("ClearProfile", {"evse": 0, "purpose": "station-max", "stack_level": 1}),
+    ("CompositeSchedule", {"duration_s": 300}),
+    ("CompositeSchedule", {"duration_s": 300, "unit": "A", "evse": 2, "connector": 2}),
+]
+COMMANDS_201: list[tuple[str, dict[str, Any]]] = [
+    ("GetProfiles", {"request_id": 3, "profile_ids": [1, 2]}),
+    ("GetProfiles", {"request_id": 3, "evse": 0, "purpose": "external", "stack_level": 0, "sources": ["EMS"]}),
+    ("SetDisplayMessage", {"message": MESSAGE}),
+    ("ClearDisplayMessage", {"message_no": 0}),
+    ("GetDisplayMessages", {"request_id": 3}),
+    ("GetDisplayMessages", {"request_id": 3, "numbers": [1, 2], "priority": "InFront", "state": "Idle"}),
 ]
 
 
@@ -68,7 +93,16 @@ def test_every_command_fits_its_schema(
 
 @pytest.mark.parametrize(("version", "module"), VERSIONS)
 def test_every_kind_of_command_is_tried(version: Version, module: ModuleType) -> None:
-    assert {kind for kind, _ in COMMANDS} == module._COMMANDS.keys()
+    tried = COMMANDS + (COMMANDS_201 if module is v201 else [])
+    assert {kind for kind, _ in tried} == module._COMMANDS.keys()
+
+
+@pytest.mark.parametrize(("kind", "payload"), COMMANDS_201)
+def test_every_command_of_201_alone_fits_its_schema(kind: str, payload: dict[str, Any]) -> None:
+    action, call = v201.to_call(kind, payload)
+    assert schemas_for(Version.V201).validate(action, "request", call) == []
+    with pytest.raises(Refusal, match="no command"):
+        v16.to_call(kind, payload)
 
 
 @pytest.mark.parametrize(("version", "inbound", "module"), [(Version.V16, wire16, v16), (Version.V201, wire201, v201)])
@@ -107,8 +141,9 @@ def test_the_profile_of_a_start_names_no_transaction_and_that_of_a_limit_does() 
 
 def test_the_limits_of_two_sockets_do_not_replace_each_other() -> None:
     both = [LIMIT | {"watts": 1}, LIMIT | {"watts": 1, "evse": 3, "connector": 3}]
-    assert [v16.to_call("Limit", one)[1]["csChargingProfiles"]["chargingProfileId"] for one in both] == [2, 3]
-    assert [v201.to_call("Limit", one)[1]["chargingProfile"]["id"] for one in both] == [2, 3]
+    made = [v16.to_call("Limit", one)[1]["csChargingProfiles"] for one in both]
+    assert [one["chargingProfileId"] for one in made] == [OURS + 2, OURS + 3]
+    assert [v201.to_call("Limit", one)[1]["chargingProfile"]["id"] for one in both] == [OURS + 2, OURS + 3]
 
 
 def test_the_station_itself_is_connector_zero_or_nobody() -> None:

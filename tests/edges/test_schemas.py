@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from csms.edges.ocppj.codes import Fault, Version
-from csms.edges.ocppj.schemas import ACTION_DOES_NOT_FIT, SchemaSet, UnknownAction, schemas_for, validate
+from csms.edges.ocppj.schemas import ACTION_DOES_NOT_FIT, SchemaSet, UnknownAction, is_vast, schemas_for, validate
 
 V16, V201 = schemas_for(Version.V16), schemas_for(Version.V201)
 
@@ -187,3 +187,18 @@ def test_no_schema_has_a_keyword_the_generator_would_drop() -> None:
     for folder, schemas in (("v16", V16), ("v201", V201)):
         names = {entry.name for entry in (resources.files("ocpp") / folder / "schemas").iterdir()}
         assert len([name for name in names if name.endswith(".json")]) == 2 * len(schemas.actions)
+
+
+def test_half_a_million_faults_cost_no_more_than_the_first() -> None:
+    """One charger's two megabytes must not hold up the loop that serves all of them."""
+    payload = {"connectorId": 1, "meterValue": [{}] * 500_000}
+    schemas = schemas_for(Version.V16)
+    found = schemas.fit("MeterValues", payload)
+    assert isinstance(found, list)
+    assert [problem.fault for problem in found] == [Fault.OCCURRENCE]
+    short = schemas.fit("MeterValues", {"connectorId": 1, "meterValue": [{}] * 30})
+    assert isinstance(short, list)
+    assert len(short) == 60
+    assert len(schemas.problems("MeterValues", {"connectorId": 1, "meterValue": [{}] * 500})) == 100
+    assert is_vast(payload)
+    assert not is_vast({"a": [[{"b": 1}] * 100] * 10})

@@ -466,6 +466,7 @@ async def test_the_same_idempotency_key_asks_once(server: Server) -> None:
         assert len(cp.questions("UnlockConnector")) == 1
 
 
+@pytest.mark.case("1.6 TC_057", "2.0.1 TC_K_60")
 async def test_a_limit_of_a_session_is_a_profile_of_its_transaction(server: Server) -> None:
     async with Station16(server, "LIFE-LIMIT") as cp, Station201(server, "LIFE-LIMIT2") as cs:
         cp.table["SetChargingProfile"] = cs.table["SetChargingProfile"] = ACCEPTED
@@ -479,11 +480,13 @@ async def test_a_limit_of_a_session_is_a_profile_of_its_transaction(server: Serv
             await instruction(server, await command(server, charger_id, "limit", body), "EFFECTIVE")
         (asked,) = cp.questions("SetChargingProfile")
         assert (asked["connectorId"], asked["csChargingProfiles"]["transactionId"]) == (1, number)
+        assert asked["csChargingProfiles"]["chargingProfilePurpose"] == "TxProfile"
         assert asked["csChargingProfiles"]["chargingSchedule"]["chargingSchedulePeriod"] == [
             {"startPeriod": 0, "limit": 3500.0}
         ]
         (asked,) = cs.questions("SetChargingProfile")
         assert (asked["evseId"], asked["chargingProfile"]["transactionId"]) == (1, "tx-limit")
+        assert asked["chargingProfile"]["chargingProfilePurpose"] == "TxProfile"
 
 
 async def test_a_vendors_message_reaches_both_versions(server: Server) -> None:

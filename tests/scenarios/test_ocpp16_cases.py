@@ -45,6 +45,7 @@ async def connector_status(server: Server, charger_id: str, connector: int = 1) 
 # -- core, initiated by the charge point
 
 
+@pytest.mark.case("1.6 TC_001")
 async def test_tc_001_cold_boot(server: Server) -> None:
     async with Station16(server, "TC001") as cp:
         answer = await cp.boot(chargePointSerialNumber="S1", firmwareVersion="1.0")
@@ -86,7 +87,13 @@ async def play(server: Server, cp: Station16, *, cable_first: bool) -> dict[str,
     return over
 
 
-@pytest.mark.parametrize("cable_first", [True, False], ids=["tc_003", "tc_004_1"])
+@pytest.mark.parametrize(
+    "cable_first",
+    [
+        pytest.param(True, marks=pytest.mark.case("1.6 TC_003"), id="tc_003"),
+        pytest.param(False, marks=pytest.mark.case("1.6 TC_004_1"), id="tc_004_1"),
+    ],
+)
 async def test_tc_003_and_004_1_charging_with_the_cable_or_the_tag_first(server: Server, cable_first: bool) -> None:
     async with Station16(server, f"TC003-{cable_first}") as cp:
         over = await play(server, cp, cable_first=cable_first)
@@ -98,6 +105,7 @@ async def test_tc_003_and_004_1_charging_with_the_cable_or_the_tag_first(server:
         assert await connector_status(server, cp.id) == "Available"
 
 
+@pytest.mark.case("1.6 TC_004_2")
 async def test_tc_004_2_the_cable_is_never_plugged_in(server: Server) -> None:
     async with Station16(server, "TC004-2") as cp:
         await cp.boot()
@@ -108,6 +116,7 @@ async def test_tc_004_2_the_cable_is_never_plugged_in(server: Server) -> None:
         assert await connector_status(server, cp.id) == "Available"
 
 
+@pytest.mark.case("1.6 TC_005_1")
 async def test_tc_005_1_the_ev_side_disconnects(server: Server) -> None:
     async with Station16(server, "TC005") as cp:
         await cp.boot()
@@ -120,6 +129,7 @@ async def test_tc_005_1_the_ev_side_disconnects(server: Server) -> None:
         assert over["energy_wh"] == 700
 
 
+@pytest.mark.case("1.6 TC_007")
 async def test_tc_007_a_cached_tag_starts_without_authorize(server: Server) -> None:
     async with Station16(server, "TC007") as cp:
         await cp.boot()
@@ -130,6 +140,7 @@ async def test_tc_007_a_cached_tag_starts_without_authorize(server: Server) -> N
 # -- remote start and stop
 
 
+@pytest.mark.case("1.6 TC_010")
 async def test_tc_010_remote_start_cable_first(server: Server) -> None:
     async with Station16(server, "TC010") as cp:
         cp.table["RemoteStartTransaction"] = {"status": "Accepted"}
@@ -144,6 +155,7 @@ async def test_tc_010_remote_start_cable_first(server: Server) -> None:
         assert (found["token"], found["state"]) == ("TAG", "ACTIVE")
 
 
+@pytest.mark.case("1.6 TC_010")
 async def test_tc_010_the_start_command_is_effective_when_the_session_begins(server: Server) -> None:
     async with Station16(server, "TC010-C") as cp:
         cp.table["RemoteStartTransaction"] = {"status": "Accepted"}
@@ -157,6 +169,7 @@ async def test_tc_010_the_start_command_is_effective_when_the_session_begins(ser
         assert done["session_id"] == (await session(server, cp.id))["id"]
 
 
+@pytest.mark.case("1.6 TC_011_1")
 async def test_tc_011_1_remote_start_first_then_remote_stop(server: Server) -> None:
     async with Station16(server, "TC011") as cp:
         for action in ("RemoteStartTransaction", "RemoteStopTransaction"):
@@ -172,6 +185,7 @@ async def test_tc_011_1_remote_start_first_then_remote_stop(server: Server) -> N
         assert (over["open"], over["stop_reason"], over["energy_wh"]) == (False, "Remote", 300)
 
 
+@pytest.mark.case("1.6 TC_011_2")
 async def test_tc_011_2_remote_start_and_no_cable_in_time(server: Server) -> None:
     async with Station16(server, "TC011-2") as cp:
         cp.table["RemoteStartTransaction"] = {"status": "Accepted"}
@@ -184,6 +198,7 @@ async def test_tc_011_2_remote_start_and_no_cable_in_time(server: Server) -> Non
         assert (await instruction(server, begun))["state"] == "ACCEPTED"  # a promise, until its window closes
 
 
+@pytest.mark.case("1.6 TC_012")
 async def test_tc_012_remote_stop_of_a_local_session(server: Server) -> None:
     async with Station16(server, "TC012") as cp:
         cp.table["RemoteStopTransaction"] = {"status": "Accepted"}
@@ -200,6 +215,7 @@ async def test_tc_012_remote_stop_of_a_local_session(server: Server) -> None:
         assert len(cp.questions("RemoteStopTransaction")) == 1
 
 
+@pytest.mark.case("1.6 TC_026")
 async def test_tc_026_remote_start_rejected(server: Server) -> None:
     async with Station16(server, "TC026") as cp:
         cp.table["RemoteStartTransaction"] = {"status": "Rejected"}
@@ -211,36 +227,51 @@ async def test_tc_026_remote_start_rejected(server: Server) -> None:
         assert await sessions(server, cp.id) == []
 
 
+@pytest.mark.case("1.6 TC_028")
 async def test_tc_028_remote_stop_rejected_and_the_session_goes_on(server: Server) -> None:
     async with Station16(server, "TC028") as cp:
         cp.table["RemoteStopTransaction"] = {"status": "Rejected"}
         await cp.boot()
         number = (await cp.start("TAG", 0))["transactionId"]
-        assert await answered(server, cp.id, "RemoteStopTransaction", {"transactionId": number + 1000}) == {
-            "status": "Rejected"
-        }
-        assert (await session(server, cp.id))["state"] == "ACTIVE"
+        stopping = await command(server, cp.id, "stop", {"transaction_id": str(number)})
+        assert await cp.until_asked("RemoteStopTransaction") == {"transactionId": number}
+        refused = await instruction(server, stopping, "REFUSED")
+        assert (refused["reason"], refused["response"]) == ("Rejected", {"status": "Rejected"})
         await cp.meter(number, 100)
-        await cp.stop(number, 200, idTag="TAG")
-        assert (await session(server, cp.id))["energy_wh"] == 200
+        going_on = await session(server, cp.id)  # still wanted to stop, and still charging
+        assert (going_on["open"], going_on["state"], going_on["energy_wh"]) == (True, "STOPPING", 100)
+        await cp.stop(number, 200, idTag="TAG", reason="Local")
+        over = await session(server, cp.id)
+        assert (over["open"], over["energy_wh"], over["stop_reason"]) == (False, 200, "Local")
+        assert (await instruction(server, stopping))["state"] == "REFUSED"
 
 
 # -- reset and unlock
 
 
-@pytest.mark.parametrize(("kind", "reason"), [("Hard", "HardReset"), ("Soft", "SoftReset")], ids=["tc_013", "tc_014"])
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        pytest.param("Hard", "HardReset", marks=pytest.mark.case("1.6 TC_013"), id="tc_013"),
+        pytest.param("Soft", "SoftReset", marks=pytest.mark.case("1.6 TC_014"), id="tc_014"),
+    ],
+)
 async def test_tc_013_and_014_reset_with_a_running_session(server: Server, kind: str, reason: str) -> None:
     async with Station16(server, f"TC013-{kind}") as cp:
         cp.table["Reset"] = {"status": "Accepted"}
         await cp.boot()
         number = (await cp.start("TAG", 0))["transactionId"]
         await cp.status("Charging")
-        assert await answered(server, cp.id, "Reset", {"type": kind}) == {"status": "Accepted"}
-        assert await cp.until_asked("Reset") == {"type": kind}
+        # What a hard reset loses has to be wanted.
+        begun = await command(server, cp.id, "reset", {"type": kind, "force": kind == "Hard"})
+        assert (await instruction(server, begun, "ACCEPTED"))["reason"] == "Accepted"
+        assert cp.questions("Reset") == [{"type": kind}]
+        assert (await session(server, cp.id))["state"] == "ACTIVE"
         await cp.stop(number, 400, reason=reason)
         await cp.close()
         await cp.connect()
         assert (await cp.boot())["status"] == "Accepted"
+        await instruction(server, begun, "EFFECTIVE")
         await cp.status("Available")
         over = await session(server, cp.id)
         assert (over["open"], over["stop_reason"], over["energy_wh"]) == (False, reason, 400)
@@ -257,7 +288,13 @@ async def test_tc_014_a_soft_reset_may_boot_again_on_the_same_socket(server: Ser
         assert await cp.is_served()
 
 
-@pytest.mark.parametrize("connector", [1, 2], ids=["tc_017_1", "tc_017_2"])
+@pytest.mark.parametrize(
+    "connector",
+    [
+        pytest.param(1, marks=pytest.mark.case("1.6 TC_017_1"), id="tc_017_1"),
+        pytest.param(2, marks=pytest.mark.case("1.6 TC_017_2"), id="tc_017_2"),
+    ],
+)
 async def test_tc_017_unlock_without_a_session(server: Server, connector: int) -> None:
     async with Station16(server, f"TC017-{connector}") as cp:
         cp.table["UnlockConnector"] = {"status": "Unlocked"}
@@ -272,6 +309,7 @@ async def test_tc_017_unlock_without_a_session(server: Server, connector: int) -
         assert cp.questions("UnlockConnector") == [asked, asked]
 
 
+@pytest.mark.case("1.6 TC_018_1")
 async def test_tc_018_unlock_with_a_session_fails_and_the_session_goes_on(server: Server) -> None:
     async with Station16(server, "TC018") as cp:
         cp.table["UnlockConnector"] = {"status": "UnlockFailed"}
@@ -284,14 +322,20 @@ async def test_tc_018_unlock_with_a_session_fails_and_the_session_goes_on(server
         assert (await session(server, cp.id))["open"] is False
 
 
+@pytest.mark.case("1.6 TC_030")
 async def test_tc_030_unlock_fails_without_a_session(server: Server) -> None:
     async with Station16(server, "TC030") as cp:
         cp.table["UnlockConnector"] = {"status": "UnlockFailed"}
         await cp.boot()
+        await cp.status("Available")
         assert await answered(server, cp.id, "UnlockConnector", {"connectorId": 1}) == {"status": "UnlockFailed"}
-        assert await cp.is_served()
+        refused = await instruction(server, await command(server, cp.id, "unlock", {"connector_id": 1}), "REFUSED")
+        assert (refused["reason"], refused["response"]) == ("UnlockFailed", {"status": "UnlockFailed"})
+        assert cp.questions("UnlockConnector") == [{"connectorId": 1}] * 2
+        assert (await connector_status(server, cp.id), await sessions(server, cp.id)) == ("Available", [])
 
 
+@pytest.mark.case("1.6 TC_031")
 async def test_tc_031_unlock_of_an_unknown_connector_goes_out(server: Server) -> None:
     async with Station16(server, "TC031") as cp:
         cp.table["UnlockConnector"] = {"status": "NotSupported"}
@@ -306,6 +350,7 @@ async def test_tc_031_unlock_of_an_unknown_connector_goes_out(server: Server) ->
 # -- configuration
 
 
+@pytest.mark.case("1.6 TC_019_1")
 async def test_tc_019_1_read_all_keys(server: Server) -> None:
     async with Station16(server, "TC019-1") as cp:
         keys = [
@@ -320,6 +365,7 @@ async def test_tc_019_1_read_all_keys(server: Server) -> None:
         assert cp.questions("GetConfiguration") == [{}, {}]
 
 
+@pytest.mark.case("1.6 TC_019_2")
 async def test_tc_019_2_read_one_key(server: Server) -> None:
     async with Station16(server, "TC019-2") as cp:
         cp.table["GetConfiguration"] = {"configurationKey": [], "unknownKey": ["HeartbeatInterval"]}
@@ -334,10 +380,10 @@ async def test_tc_019_2_read_one_key(server: Server) -> None:
 @pytest.mark.parametrize(
     ("status", "state"),
     [
-        ("Accepted", "EFFECTIVE"),
+        pytest.param("Accepted", "EFFECTIVE", marks=pytest.mark.case("1.6 TC_021")),
         ("RebootRequired", "EFFECTIVE"),
-        ("NotSupported", "REFUSED"),
-        ("Rejected", "REFUSED"),
+        pytest.param("NotSupported", "REFUSED", marks=pytest.mark.case("1.6 TC_040_1")),
+        pytest.param("Rejected", "REFUSED", marks=pytest.mark.case("1.6 TC_040_2")),
     ],
     ids=["tc_021", "tc_021_reboot_required", "tc_040_1", "tc_040_2"],
 )
@@ -352,6 +398,7 @@ async def test_tc_021_and_040_change_a_key(server: Server, status: str, state: s
         assert cp.questions("ChangeConfiguration") == [asked, asked]
 
 
+@pytest.mark.case("1.6 TC_061")
 @pytest.mark.parametrize("status", ["Accepted", "Rejected"])
 async def test_tc_061_clear_cache(server: Server, status: str) -> None:
     async with Station16(server, f"TC061-{status}") as cp:
@@ -360,13 +407,21 @@ async def test_tc_061_clear_cache(server: Server, status: str) -> None:
         assert await answered(server, cp.id, "ClearCache", {}) == {"status": status}
         state = "EFFECTIVE" if status == "Accepted" else "REFUSED"
         done = await instruction(server, await command(server, cp.id, "clear_cache"), state)
-        assert done["reason"] == status
+        assert (done["reason"], done["response"]) == (status, {"status": status})
+        assert cp.questions("ClearCache") == [{}, {}]
 
 
 # -- authorisation
 
 
-@pytest.mark.parametrize("status", ["Invalid", "Expired", "Blocked"], ids=["tc_023_1", "tc_023_2", "tc_023_3"])
+@pytest.mark.parametrize(
+    "status",
+    [
+        pytest.param("Invalid", marks=pytest.mark.case("1.6 TC_023_1"), id="tc_023_1"),
+        pytest.param("Expired", marks=pytest.mark.case("1.6 TC_023_2"), id="tc_023_2"),
+        pytest.param("Blocked", marks=pytest.mark.case("1.6 TC_023_3"), id="tc_023_3"),
+    ],
+)
 async def test_tc_023_a_bad_tag_is_told_why(server: Server, status: str) -> None:
     tag = f"TAG-{status}"
     if status != "Invalid":
@@ -378,6 +433,7 @@ async def test_tc_023_a_bad_tag_is_told_why(server: Server, status: str) -> None
         assert await sessions(server, cp.id) == []
 
 
+@pytest.mark.case("1.6 TC_023_2")
 async def test_tc_023_2_a_tag_past_its_date_is_expired(server: Server) -> None:
     await token(server, "TAG-OLD", expires_at="2020-01-01T00:00:00Z")
     async with Station16(server, "TC023-OLD") as cp:
@@ -396,6 +452,7 @@ async def test_authorize_names_the_group_and_the_expiry_of_a_good_tag(server: Se
         assert (await cp.start("TAG-GROUP", 0))["idTagInfo"] == wanted
 
 
+@pytest.mark.case("1.6 TC_024")
 async def test_tc_024_lock_failure(server: Server) -> None:
     async with Station16(server, "TC024") as cp:
         await cp.boot()
@@ -412,6 +469,7 @@ async def test_tc_024_lock_failure(server: Server) -> None:
 # -- power and links
 
 
+@pytest.mark.case("1.6 TC_032_1")
 async def test_tc_032_1_power_failure_boot_and_then_the_stop(server: Server) -> None:
     async with Station16(server, "TC032") as cp:
         await cp.boot()
@@ -432,6 +490,7 @@ async def test_tc_032_1_power_failure_boot_and_then_the_stop(server: Server) -> 
         assert (over["stop_reason"], over["end_cause"]) == ("PowerLoss", "PowerLoss")
 
 
+@pytest.mark.case("1.6 TC_037_1")
 async def test_tc_037_1_offline_start_with_a_valid_tag(server: Server) -> None:
     async with Station16(server, "TC037-1") as cp:
         await cp.boot()
@@ -444,6 +503,7 @@ async def test_tc_037_1_offline_start_with_a_valid_tag(server: Server) -> None:
         assert found["started_at"] == begun
 
 
+@pytest.mark.case("1.6 TC_037_3")
 async def test_tc_037_3_offline_start_with_an_invalid_tag(server: Server) -> None:
     async with Station16(server, "TC037-3") as cp:
         await cp.boot()
@@ -458,6 +518,7 @@ async def test_tc_037_3_offline_start_with_an_invalid_tag(server: Server) -> Non
         assert (over["stop_reason"], over["token"]) == ("DeAuthorized", "NOBODY")
 
 
+@pytest.mark.case("1.6 TC_039")
 async def test_tc_039_a_session_that_was_offline_from_start_to_stop(server: Server) -> None:
     async with Station16(server, "TC039") as cp:
         await cp.boot()
@@ -473,6 +534,7 @@ async def test_tc_039_a_session_that_was_offline_from_start_to_stop(server: Serv
 # -- triggers and vendors
 
 
+@pytest.mark.case("1.6 TC_054")
 @pytest.mark.parametrize(
     "message",
     [
@@ -504,6 +566,7 @@ async def test_tc_054_trigger_messages(server: Server, message: str) -> None:
                 assert await cp.ask(message, {"status": "Idle"}) == {}
 
 
+@pytest.mark.case("1.6 TC_055")
 async def test_tc_055_trigger_rejected(server: Server) -> None:
     async with Station16(server, "TC055") as cp:
         await cp.boot()
@@ -513,6 +576,7 @@ async def test_tc_055_trigger_rejected(server: Server) -> None:
         assert cp.questions("TriggerMessage") == [{"requestedMessage": "MeterValues", "connectorId": 1}]
 
 
+@pytest.mark.case("1.6 TC_064")
 async def test_tc_064_data_transfer_from_a_vendor_nobody_knows(server: Server) -> None:
     async with Station16(server, "TC064") as cp:
         await cp.boot()

@@ -16,6 +16,7 @@ from wire import (
     at,
     charger,
     command,
+    idle_samples,
     instruction,
     raw,
     session,
@@ -35,6 +36,7 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
     async with running(tmp_path_factory.mktemp("ocpp201")) as running_server:
         await token(running_server, "TOKEN")
         await token(running_server, "MEMBER", group_id="FLEET")
+        await token(running_server, "COLLEAGUE", group_id="FLEET")
         yield running_server
 
 
@@ -57,6 +59,7 @@ async def test_tc_a_01_02_03_basic_authentication(server: Server) -> None:
 # -- B: provisioning
 
 
+@pytest.mark.case("2.0.1 TC_B_01")
 async def test_tc_b_01_cold_boot(server: Server) -> None:
     async with Station201(server, "B01") as cs:
         answer = await cs.boot()
@@ -69,6 +72,7 @@ async def test_tc_b_01_cold_boot(server: Server) -> None:
         assert [(one["evse_id"], one["connector_id"]) for one in found["connectors"]] == [(1, 1), (2, 1)]
 
 
+@pytest.mark.case("2.0.1 TC_B_06")
 async def test_tc_b_06_get_variables(server: Server) -> None:
     async with Station201(server, "B06") as cs:
         result = [{"attributeStatus": "Accepted", "attributeValue": "60", **THRESHOLD}]
@@ -81,6 +85,7 @@ async def test_tc_b_06_get_variables(server: Server) -> None:
         assert cs.questions("GetVariables") == [asked, asked]
 
 
+@pytest.mark.case("2.0.1 TC_B_09")
 @pytest.mark.parametrize(("status", "state"), [("Accepted", "EFFECTIVE"), ("Rejected", "REFUSED")])
 async def test_tc_b_09_set_variables(server: Server, status: str, state: str) -> None:
     async with Station201(server, f"B09-{status}") as cs:
@@ -105,17 +110,22 @@ async def test_everything_is_read_as_a_base_report(server: Server) -> None:
         assert await cs.ask("NotifyReport", report) == {}
 
 
+@pytest.mark.case("2.0.1 TC_B_20")
 async def test_tc_b_20_reset_on_idle_without_a_transaction(server: Server) -> None:
     async with Station201(server, "B20") as cs:
         cs.table["Reset"] = GOOD
         await cs.boot()
-        assert await answered(server, "B20", "Reset", {"type": "OnIdle"}) == GOOD
+        begun = await command(server, "B20", "reset")
+        assert (await instruction(server, begun, "ACCEPTED"))["reason"] == "Accepted"
+        assert cs.questions("Reset") == [{"type": "OnIdle"}]
         await cs.close()
         await cs.connect()
         assert (await cs.boot("RemoteReset"))["status"] == "Accepted"
+        await instruction(server, begun, "EFFECTIVE")
         assert (await charger(server, "B20"))["boot_reason"] == "RemoteReset"
 
 
+@pytest.mark.case("2.0.1 TC_B_21")
 async def test_tc_b_21_reset_on_idle_waits_for_the_transaction(server: Server) -> None:
     async with Station201(server, "B21") as cs:
         cs.table["Reset"] = {"status": "Scheduled"}
@@ -124,6 +134,7 @@ async def test_tc_b_21_reset_on_idle_waits_for_the_transaction(server: Server) -
         begun = await command(server, "B21", "reset", {"type": "OnIdle"})
         promised = await instruction(server, begun, "ACCEPTED")
         assert promised["reason"] == "Scheduled"
+        assert cs.questions("Reset") == [{"type": "OnIdle"}]
         assert (await session(server, "B21"))["state"] == "ACTIVE"
         await cs.event("Ended", "b21", "EVDeparted", wh=100, info={"stoppedReason": "EVDisconnected"})
         assert (await session(server, "B21"))["open"] is False
@@ -131,16 +142,22 @@ async def test_tc_b_21_reset_on_idle_waits_for_the_transaction(server: Server) -
         await instruction(server, begun, "EFFECTIVE")
 
 
+@pytest.mark.case("2.0.1 TC_B_22")
 async def test_tc_b_22_reset_immediate_ends_the_transaction(server: Server) -> None:
     async with Station201(server, "B22") as cs:
         cs.table["Reset"] = GOOD
         await cs.boot()
         await cs.event("Started", "b22", "CablePluggedIn", token="TOKEN", wh=0)
-        assert await answered(server, "B22", "Reset", {"type": "Immediate"}) == GOOD
+        await server.api("POST", "/api/v1/chargers/B22/commands/reset", {"type": "Immediate"}, expect=409)
+        assert cs.questions("Reset") == []  # what it loses has to be wanted
+        begun = await command(server, "B22", "reset", {"type": "Immediate", "force": True})
+        assert (await instruction(server, begun, "ACCEPTED"))["reason"] == "Accepted"
+        assert cs.questions("Reset") == [{"type": "Immediate"}]
         await cs.event("Ended", "b22", "ResetCommand", wh=100, info={"stoppedReason": "ImmediateReset"})
         await cs.close()
         await cs.connect()
         assert (await cs.boot("RemoteReset"))["status"] == "Accepted"
+        await instruction(server, begun, "EFFECTIVE")
         over = await session(server, "B22")
         assert (over["open"], over["stop_reason"], over["energy_wh"]) == (False, "ImmediateReset", 100)
 
@@ -148,6 +165,7 @@ async def test_tc_b_22_reset_immediate_ends_the_transaction(server: Server) -> N
 # -- C: authorisation
 
 
+@pytest.mark.case("2.0.1 TC_C_02", "2.0.1 TC_C_06", "2.0.1 TC_C_07")
 async def test_tc_c_02_06_07_bad_tokens_are_told_why(server: Server) -> None:
     await token(server, "C-BLOCKED", "Blocked")
     await token(server, "C-EXPIRED", expires_at="2020-01-01T00:00:00Z")
@@ -161,6 +179,7 @@ async def test_tc_c_02_06_07_bad_tokens_are_told_why(server: Server) -> None:
         assert await sessions(server, "C02") == []
 
 
+@pytest.mark.case("2.0.1 TC_C_08", "2.0.1 TC_C_20")
 async def test_tc_c_08_20_cached_tokens_in_transaction_events(server: Server) -> None:
     async with Station201(server, "C08") as cs:
         await cs.boot()
@@ -171,38 +190,61 @@ async def test_tc_c_08_20_cached_tokens_in_transaction_events(server: Server) ->
         assert bad["idTokenInfo"]["status"] in {"Invalid", "Unknown"}
 
 
+@pytest.mark.case("2.0.1 TC_C_37", "2.0.1 TC_C_38")
 async def test_tc_c_37_38_clear_cache(server: Server) -> None:
     async with Station201(server, "C37") as cs:
         await cs.boot()
         for status, state in (("Accepted", "EFFECTIVE"), ("Rejected", "REFUSED")):
             cs.table["ClearCache"] = {"status": status}
             assert await answered(server, "C37", "ClearCache", {}) == {"status": status}
-            assert (await instruction(server, await command(server, "C37", "clear_cache"), state))["reason"] == status
+            done = await instruction(server, await command(server, "C37", "clear_cache"), state)
+            assert (done["reason"], done["response"]) == (status, {"status": status})
+        assert cs.questions("ClearCache") == [{}] * 4
 
 
-async def test_tc_c_39_the_group_is_in_every_answer(server: Server) -> None:
+@pytest.mark.case("2.0.1 TC_C_39")
+async def test_tc_c_39_one_of_the_group_stops_what_another_started(server: Server) -> None:
     wanted = {"status": "Accepted", "groupIdToken": {"idToken": "FLEET", "type": "Central"}}
     async with Station201(server, "C39") as cs:
         await cs.boot()
         assert await cs.authorize("MEMBER") == wanted
         assert (await cs.event("Started", "c39", "Authorized", token="MEMBER", wh=0))["idTokenInfo"] == wanted
-        assert (await cs.event("Updated", "c39", "Authorized", token="MEMBER"))["idTokenInfo"] == wanted
-        assert (await cs.event("Ended", "c39", "StopAuthorized", token="MEMBER", wh=5))["idTokenInfo"] == wanted
+        # The station compares the groups it was told: that of the second token must be there, and be the same.
+        assert await cs.authorize("COLLEAGUE") == wanted
+        assert "groupIdToken" not in await cs.authorize("TOKEN")
+        stopping = await cs.event("Updated", "c39", "StopAuthorized", token="COLLEAGUE", wh=5)
+        assert stopping["idTokenInfo"] == wanted
+        assert (await cs.event("Ended", "c39", "StopAuthorized", token="COLLEAGUE", wh=5))["idTokenInfo"] == wanted
+        over = await session(server, "C39")
+        assert (over["open"], over["token"], over["energy_wh"], over["end_cause"]) == (False, "MEMBER", 5, "Local")
 
 
 # -- E: transactions
 
-STARTS = [
-    ("E_01", "ChargingStateChanged", "Charging", "TOKEN"),  # PowerPathClosed
-    ("E_02", "ChargingStateChanged", "Charging", None),  # EnergyTransfer
-    ("E_09", "CablePluggedIn", "EVConnected", None),  # EVConnected
-    ("E_10", "Authorized", "EVConnected", "TOKEN"),  # Authorized
-    ("E_11", "SignedDataReceived", "EVConnected", "TOKEN"),  # DataSigned
-    ("E_12", "EVDetected", None, None),  # ParkingBayOccupancy
-]
 
-
-@pytest.mark.parametrize(("case", "trigger", "state", "id_token"), STARTS, ids=[start[0] for start in STARTS])
+@pytest.mark.parametrize(
+    ("case", "trigger", "state", "id_token"),
+    [
+        pytest.param(  # PowerPathClosed
+            "E_01", "ChargingStateChanged", "Charging", "TOKEN", marks=pytest.mark.case("2.0.1 TC_E_01"), id="e_01"
+        ),
+        pytest.param(  # EnergyTransfer
+            "E_02", "ChargingStateChanged", "Charging", None, marks=pytest.mark.case("2.0.1 TC_E_02"), id="e_02"
+        ),
+        pytest.param(  # EVConnected
+            "E_09", "CablePluggedIn", "EVConnected", None, marks=pytest.mark.case("2.0.1 TC_E_09"), id="e_09"
+        ),
+        pytest.param(  # Authorized
+            "E_10", "Authorized", "EVConnected", "TOKEN", marks=pytest.mark.case("2.0.1 TC_E_10"), id="e_10"
+        ),
+        pytest.param(  # DataSigned
+            "E_11", "SignedDataReceived", "EVConnected", "TOKEN", marks=pytest.mark.case("2.0.1 TC_E_11"), id="e_11"
+        ),
+        pytest.param(  # ParkingBayOccupancy
+            "E_12", "EVDetected", None, None, marks=pytest.mark.case("2.0.1 TC_E_12"), id="e_12"
+        ),
+    ],
+)
 async def test_tc_e_start_points(
     server: Server, case: str, trigger: str, state: str | None, id_token: str | None
 ) -> None:
@@ -225,7 +267,13 @@ async def test_tc_e_start_points(
         assert (over["open"], over["energy_wh"], over["quality"]) == (False, 200, "A")
 
 
-@pytest.mark.parametrize("cable_first", [True, False], ids=["e_03", "e_04"])
+@pytest.mark.parametrize(
+    "cable_first",
+    [
+        pytest.param(True, marks=pytest.mark.case("2.0.1 TC_E_03"), id="e_03"),
+        pytest.param(False, marks=pytest.mark.case("2.0.1 TC_E_04"), id="e_04"),
+    ],
+)
 async def test_tc_e_03_04_cable_or_token_first(server: Server, cable_first: bool) -> None:
     async with Station201(server, f"E03-{cable_first}") as cs:
         await cs.boot()
@@ -246,6 +294,7 @@ async def test_tc_e_03_04_cable_or_token_first(server: Server, cable_first: bool
         assert (found["state"], found["token"], found["energy_wh"]) == ("ACTIVE", "TOKEN", 70)
 
 
+@pytest.mark.case("2.0.1 TC_E_38")
 async def test_tc_e_38_the_ev_is_not_ready(server: Server) -> None:
     async with Station201(server, "E38") as cs:
         await cs.boot()
@@ -256,33 +305,74 @@ async def test_tc_e_38_the_ev_is_not_ready(server: Server) -> None:
         assert (await session(server, "E38"))["state"] == "ACTIVE"
 
 
-STOPS = [
-    ("E_07", "StopAuthorized", "Local", "Local"),
-    ("E_08", "StopAuthorized", None, "Local"),
-    ("E_14", "EVCommunicationLost", "EVDisconnected", "EVDisconnected"),
-    ("E_15", "EVDeparted", "EVDisconnected", "EVDisconnected"),
-    ("E_17", "ChargingStateChanged", "StoppedByEV", None),
-    ("E_19", "EnergyLimitReached", "EnergyLimitReached", None),
-    ("E_20", "ChargingStateChanged", "SOCLimitReached", None),
-    ("E_22", "TimeLimitReached", "TimeLimitReached", None),
-]
+# What happened before the end (trigger, state), and the end: trigger, reason, and what we call it.
+STOPPED_AT_THE_STATION = ("StopAuthorized", "EVConnected")
+UNPLUGGED = ("EVCommunicationLost", "Idle")
 
 
-@pytest.mark.parametrize(("case", "trigger", "reason", "cause"), STOPS, ids=[stop[0] for stop in STOPS])
-async def test_tc_e_stop_points(server: Server, case: str, trigger: str, reason: str | None, cause: str | None) -> None:
-    async with Station201(server, case) as cs:
+@pytest.mark.parametrize(
+    ("case", "before", "trigger", "reason", "cause"),
+    [
+        pytest.param(  # PowerPathClosed: the driver ends it at the station
+            "E_07", [], "StopAuthorized", "Local", "Local", marks=pytest.mark.case("2.0.1 TC_E_07"), id="e_07"
+        ),
+        pytest.param(  # EnergyTransfer: a reason that is left out means Local
+            "E_08", [], "StopAuthorized", None, "Local", marks=pytest.mark.case("2.0.1 TC_E_08"), id="e_08"
+        ),
+        pytest.param(  # EVConnected: ended at the station, then unplugged
+            "E_14", [STOPPED_AT_THE_STATION], "EVCommunicationLost", "EVDisconnected", "EVDisconnected",
+            marks=pytest.mark.case("2.0.1 TC_E_14"), id="e_14",
+        ),
+        pytest.param(  # Authorized
+            "E_15", [], "StopAuthorized", "Local", "Local", marks=pytest.mark.case("2.0.1 TC_E_15"), id="e_15"
+        ),
+        pytest.param(  # unplugged at the EV: the station takes the authorization back
+            "E_17", [UNPLUGGED], "EVCommunicationLost", "EVDisconnected", "EVDisconnected",
+            marks=pytest.mark.case("2.0.1 TC_E_17"), id="e_17",
+        ),
+        pytest.param(  # ParkingBayOccupancy: it ends when the car has left the bay
+            "E_19", [STOPPED_AT_THE_STATION, UNPLUGGED], "EVDeparted", "Local", "Local",
+            marks=pytest.mark.case("2.0.1 TC_E_19"), id="e_19",
+        ),
+        pytest.param(  # EVConnected: unplugged at the EV
+            "E_20", [], "EVCommunicationLost", "EVDisconnected", "EVDisconnected",
+            marks=pytest.mark.case("2.0.1 TC_E_20"), id="e_20",
+        ),
+        pytest.param(  # EnergyTransfer: the EV has had enough
+            "E_22", [("ChargingStateChanged", "SuspendedEV")], "ChargingStateChanged", "StoppedByEV", "StoppedByEV",
+            marks=pytest.mark.case("2.0.1 TC_E_22"), id="e_22",
+        ),
+        pytest.param("LIMIT", [], "EnergyLimitReached", "EnergyLimitReached", "EnergyLimitReached", id="energy_limit"),
+        pytest.param("TIME", [], "TimeLimitReached", "TimeLimitReached", "TimeLimitReached", id="time_limit"),
+        pytest.param("SOC", [], "ChargingStateChanged", "SOCLimitReached", "SOCLimitReached", id="soc_limit"),
+    ],
+)  # fmt: skip
+async def test_tc_e_stop_points(
+    server: Server, case: str, before: list[tuple[str, str]], trigger: str, reason: str | None, cause: str
+) -> None:
+    async with Station201(server, f"STOP-{case}") as cs:
         await cs.boot()
-        await cs.event("Started", case, "Authorized", token="TOKEN", wh=500)
+        started = await cs.event("Started", cs.id, "Authorized", token="TOKEN", wh=500)
+        assert started["idTokenInfo"]["status"] == "Accepted"
+        await cs.event("Updated", cs.id, "ChargingStateChanged", info={"chargingState": "Charging"})
+        for update, state in before:
+            said = await cs.event(
+                "Updated", cs.id, update, info={"chargingState": state}, token="TOKEN" if "Auth" in update else None
+            )
+            assert ("idTokenInfo" in said) == ("Auth" in update)
+            assert (await session(server, cs.id))["open"] is True
         info = {"stoppedReason": reason} if reason is not None else {}
-        said = await cs.event("Ended", case, trigger, wh=800, info=info, token="TOKEN" if "Auth" in trigger else None)
-        assert ("idTokenInfo" in said) == ("Auth" in trigger)
-        over = await session(server, case)
+        said = await cs.event("Ended", cs.id, trigger, wh=800, info=info, token="TOKEN" if "Auth" in trigger else None)
+        if "Auth" in trigger:
+            assert said["idTokenInfo"]["status"] == "Accepted"
+        else:
+            assert "idTokenInfo" not in said
+        over = await session(server, cs.id)
         assert (over["open"], over["energy_wh"], over["quality"]) == (False, 300, "A")
-        assert over["stop_reason"] == (reason or "Local")
-        assert over["end_cause"] == cause or cause is None
-        assert over["end_cause"] != "Unknown"
+        assert (over["stop_reason"], over["end_cause"]) == (reason or "Local", cause)
 
 
+@pytest.mark.case("2.0.1 TC_E_16")
 async def test_tc_e_16_a_bad_token_is_told_and_the_station_deauthorises(server: Server) -> None:
     async with Station201(server, "E16") as cs:
         await cs.boot()
@@ -294,6 +384,7 @@ async def test_tc_e_16_a_bad_token_is_told_and_the_station_deauthorises(server: 
         assert (over["open"], over["energy_wh"], over["state"]) == (False, 0, "VOID")
 
 
+@pytest.mark.case("2.0.1 TC_E_21")
 async def test_tc_e_21_request_stop_names_the_stations_transaction(server: Server) -> None:
     async with Station201(server, "E21") as cs:
         cs.table["RequestStopTransaction"] = GOOD
@@ -307,6 +398,7 @@ async def test_tc_e_21_request_stop_names_the_stations_transaction(server: Serve
         assert (await session(server, "E21"))["end_cause"] == "Remote"
 
 
+@pytest.mark.case("2.0.1 TC_E_26")
 async def test_tc_e_26_the_cable_is_out_and_the_transaction_goes_on(server: Server) -> None:
     async with Station201(server, "E26") as cs:
         await cs.boot()
@@ -319,16 +411,24 @@ async def test_tc_e_26_the_cable_is_out_and_the_transaction_goes_on(server: Serv
         assert (await session(server, "E26"))["energy_wh"] == 40
 
 
+@pytest.mark.case("2.0.1 TC_E_39")
 async def test_tc_e_39_the_ev_never_connects_and_the_station_ends_it(server: Server) -> None:
     async with Station201(server, "E39") as cs:
         await cs.boot()
-        await cs.event("Started", "e39", "CablePluggedIn", wh=0)
-        await cs.event("Updated", "e39", "EVConnectTimeout")
-        await cs.event("Ended", "e39", "EVConnectTimeout", wh=0, info={"stoppedReason": "Timeout"})
+        await cs.status("Available")
+        assert (await cs.authorize("TOKEN"))["status"] == "Accepted"
+        began = await cs.event("Started", "e39", "Authorized", token="TOKEN", wh=0)
+        assert began["idTokenInfo"]["status"] == "Accepted"
+        found = await session(server, "E39")
+        assert (found["open"], found["token"], found["energy_wh"]) == (True, "TOKEN", 0)
+        timeout = {"stoppedReason": "Timeout"}
+        assert await cs.event("Ended", "e39", "EVConnectTimeout", wh=0, info=timeout) == {}
         over = await session(server, "E39")
         assert (over["open"], over["energy_wh"], over["stop_reason"]) == (False, 0, "Timeout")
+        assert (over["token"], over["transaction_ids"]) == ("TOKEN", ["e39"])
 
 
+@pytest.mark.case("2.0.1 TC_E_53")
 async def test_tc_e_53_two_sessions_that_both_count_from_zero(server: Server) -> None:
     async with Station201(server, "E53") as cs:
         await cs.boot()
@@ -413,7 +513,8 @@ async def test_a_power_loss_ends_with_the_stations_own_end(server: Server) -> No
 # -- F: remote control
 
 
-async def test_tc_f_01_02_03_remote_start(server: Server) -> None:
+@pytest.mark.case("2.0.1 TC_F_01")
+async def test_tc_f_01_remote_start_cable_first(server: Server) -> None:
     async with Station201(server, "F01") as cs:
         cs.table["RequestStartTransaction"] = GOOD
         await cs.boot()
@@ -431,7 +532,7 @@ async def test_tc_f_01_02_03_remote_start(server: Server) -> None:
         assert (done["session_id"], found["token"], found["state"]) == (found["id"], "TOKEN", "ACTIVE")
 
 
-async def test_tc_f_02_every_remote_start_has_its_own_id(server: Server) -> None:
+async def test_every_remote_start_has_its_own_id(server: Server) -> None:
     async with Station201(server, "F02") as cs:
         cs.table["RequestStartTransaction"] = {"status": "Rejected"}
         await cs.boot()
@@ -442,7 +543,8 @@ async def test_tc_f_02_every_remote_start_has_its_own_id(server: Server) -> None
         assert len(set(ids)) == 2
 
 
-async def test_tc_f_03_a_remote_start_without_a_cable_in_time(server: Server) -> None:
+@pytest.mark.case("2.0.1 TC_F_04")
+async def test_tc_f_04_a_remote_start_without_a_cable_in_time(server: Server) -> None:
     async with Station201(server, "F03") as cs:
         cs.table["RequestStartTransaction"] = GOOD
         await cs.boot()
@@ -457,6 +559,7 @@ async def test_tc_f_03_a_remote_start_without_a_cable_in_time(server: Server) ->
         assert (over["open"], over["energy_wh"]) == (False, 0)
 
 
+@pytest.mark.case("2.0.1 TC_F_20")
 async def test_tc_f_20_trigger_heartbeat(server: Server) -> None:
     async with Station201(server, "F20") as cs:
         cs.table["TriggerMessage"] = GOOD
@@ -465,6 +568,7 @@ async def test_tc_f_20_trigger_heartbeat(server: Server) -> None:
         assert await cs.is_served()
 
 
+@pytest.mark.case("2.0.1 TC_F_27")
 async def test_tc_f_27_trigger_not_implemented(server: Server) -> None:
     async with Station201(server, "F27") as cs:
         await cs.boot()
@@ -490,7 +594,14 @@ LEVELS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("level", "where", "said"), LEVELS, ids=[level[0] for level in LEVELS])
+@pytest.mark.parametrize(
+    ("level", "where", "said"),
+    [
+        pytest.param(*LEVELS[0], marks=pytest.mark.case("2.0.1 TC_G_05", "2.0.1 TC_G_06"), id="station"),
+        pytest.param(*LEVELS[1], marks=pytest.mark.case("2.0.1 TC_G_03", "2.0.1 TC_G_04"), id="evse"),
+        pytest.param(*LEVELS[2], marks=pytest.mark.case("2.0.1 TC_G_07", "2.0.1 TC_G_08"), id="connector"),
+    ],
+)
 async def test_tc_g_03_to_08_change_availability_at_every_level(
     server: Server, level: str, where: dict[str, Any], said: dict[str, Any]
 ) -> None:
@@ -508,7 +619,14 @@ async def test_tc_g_03_to_08_change_availability_at_every_level(
             assert connector["status"] == status
 
 
-@pytest.mark.parametrize(("level", "where", "said"), LEVELS, ids=["g_14", "g_11", "g_17"])
+@pytest.mark.parametrize(
+    ("level", "where", "said"),
+    [
+        pytest.param(*LEVELS[0], marks=pytest.mark.case("2.0.1 TC_G_14"), id="g_14"),
+        pytest.param(*LEVELS[1], marks=pytest.mark.case("2.0.1 TC_G_11"), id="g_11"),
+        pytest.param(*LEVELS[2], marks=pytest.mark.case("2.0.1 TC_G_17"), id="g_17"),
+    ],
+)
 async def test_tc_g_11_14_17_change_availability_with_a_running_transaction(
     server: Server, level: str, where: dict[str, Any], said: dict[str, Any]
 ) -> None:
@@ -525,6 +643,7 @@ async def test_tc_g_11_14_17_change_availability_with_a_running_transaction(
         assert (await session(server, cs.id))["energy_wh"] == 10
 
 
+@pytest.mark.case("2.0.1 TC_G_20")
 async def test_tc_g_20_a_lock_failure_is_an_event(server: Server) -> None:
     async with Station201(server, "G20") as cs:
         await cs.boot()
@@ -547,20 +666,29 @@ def instant(*samples: dict[str, Any]) -> dict[str, Any]:
     return {"timestamp": at(), "sampledValue": list(samples)}
 
 
+@pytest.mark.case("2.0.1 TC_J_01", "2.0.1 TC_J_02")
 async def test_tc_j_01_02_clock_aligned_values_outside_and_inside_a_transaction(server: Server) -> None:
     sample = {"value": 1000, "context": "Sample.Clock", "measurand": "Energy.Active.Import.Register"}
     async with Station201(server, "J01") as cs:
         await cs.boot()
         assert await cs.ask("MeterValues", {"evseId": 1, "meterValue": [instant(sample)]}) == {}
-        assert await cs.ask("MeterValues", {"evseId": 0, "meterValue": [instant(sample)]}) == {}
+        of_the_mains = {**sample, "value": 7000}
+        assert await cs.ask("MeterValues", {"evseId": 0, "meterValue": [instant(of_the_mains)]}) == {}
         assert await sessions(server, "J01") == []
+        outside = [(0, 7000, "clock"), (1, 1000, "clock")]
+        assert await idle_samples(server, "J01") == outside
         await cs.event("Started", "j01", "Authorized", token="TOKEN", wh=1000)
         clock = {"meterValue": [instant({**sample, "value": 1050})]}
         assert await cs.event("Updated", "j01", "MeterValueClock", **clock) == {}
-        assert (await session(server, "J01"))["energy_wh"] == 50
+        found = await session(server, "J01")
+        assert found["energy_wh"] == 50
+        inside = (await server.api("GET", f"/api/v1/sessions/{found['id']}/samples"))["items"]
+        assert [one["context"] for one in inside if one["register_wh"] == 1050] == ["clock"]
+        assert await idle_samples(server, "J01") == outside
 
 
-async def test_tc_j_03_04_07_to_10_sampled_values_of_every_kind(server: Server) -> None:
+@pytest.mark.case("2.0.1 TC_J_09", "2.0.1 TC_J_10")
+async def test_tc_j_09_10_sampled_values_of_every_kind(server: Server) -> None:
     async with Station201(server, "J03") as cs:
         await cs.boot()
         await cs.event("Started", "j03", "Authorized", token="TOKEN", wh=0)
@@ -580,6 +708,7 @@ async def test_tc_j_03_04_07_to_10_sampled_values_of_every_kind(server: Server) 
         assert (await session(server, "J03"))["energy_wh"] == 150
 
 
+@pytest.mark.case("2.0.1 TC_J_11")
 async def test_tc_j_11_signed_values_are_taken(server: Server) -> None:
     signed = {
         "signedMeterData": "T0NNRg==", "signingMethod": "ECDSA", "encodingMethod": "OCMF", "publicKey": "AAAA",
@@ -598,6 +727,7 @@ async def test_tc_j_11_signed_values_are_taken(server: Server) -> None:
 # -- P: vendors
 
 
+@pytest.mark.case("2.0.1 TC_P_02")
 async def test_tc_p_02_an_unknown_data_transfer(server: Server) -> None:
     async with Station201(server, "P02") as cs:
         await cs.boot()
@@ -605,6 +735,7 @@ async def test_tc_p_02_an_unknown_data_transfer(server: Server) -> None:
         assert await cs.ask("DataTransfer", said) == {"status": "UnknownVendorId"}
 
 
+@pytest.mark.case("2.0.1 TC_P_03")
 async def test_tc_p_03_custom_data_in_every_place(server: Server) -> None:
     custom: dict[str, Any] = {"customData": {"vendorId": "org.example", "more": {"deep": [1]}}}
     async with Station201(server, "P03") as cs:

@@ -440,6 +440,7 @@ async def test_before_it_is_accepted_a_charger_may_only_boot_and_money_is_kept(
         assert len(await sessions(server, charger_id)) == 1
 
 
+@pytest.mark.case("2.0.1 TC_B_30")
 async def test_before_it_is_accepted_a_2_0_1_station_may_only_boot(server: Server) -> None:
     await server.api("POST", "/api/v1/chargers", {"id": "GATE-201", "registration": "Pending"})
     async with Station201(server, "GATE-201") as cs:

@@ -51,7 +51,13 @@ async def rotate(server: Server, charger_id: str, **body: object) -> Payload:
     return found
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["1.6", "2.0.1"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(0, marks=pytest.mark.case("1.6 TC_073"), id="1.6"),
+        pytest.param(1, marks=pytest.mark.case("2.0.1 TC_A_09"), id="2.0.1"),
+    ],
+)
 async def test_after_an_accepted_rotation_only_the_new_password_works(server: Server, number: int) -> None:
     station = stations(server, "ACCEPTS")[number]
     await server.api("POST", "/api/v1/chargers", {"id": station.id, "password": OLD})
@@ -71,15 +77,21 @@ async def test_after_an_accepted_rotation_only_the_new_password_works(server: Se
     assert not await admits(station, OLD)
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["1.6", "2.0.1"])
+@pytest.mark.parametrize(
+    "number", [pytest.param(0, id="1.6"), pytest.param(1, marks=pytest.mark.case("2.0.1 TC_A_10"), id="2.0.1")]
+)
 @pytest.mark.parametrize("status", ["Rejected", "NotSupported"])
 async def test_after_a_refused_rotation_only_the_old_password_works(server: Server, number: int, status: str) -> None:
     station = stations(server, f"REFUSES-{status}")[number]
     await server.api("POST", "/api/v1/chargers", {"id": station.id, "password": OLD})
     async with station:
-        action, reply = says(station, status if number == 0 or status == "Rejected" else "NotSupportedAttributeType")
+        word = status if number == 0 or status == "Rejected" else "NotSupportedAttributeType"
+        action, reply = says(station, word)
         station.table[action] = reply
-        assert (await rotate(server, station.id, password=NEW))["changed"] is False
+        outcome = await rotate(server, station.id, password=NEW)
+        assert (outcome["status"], outcome["changed"], outcome["pending"]) == (word, False, False)
+        (asked,) = station.questions(action)
+        assert NEW in str(asked)  # it was asked, and said no
     assert await admits(station, OLD)
     assert not await admits(station, NEW)
 

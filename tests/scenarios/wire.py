@@ -13,11 +13,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import socket
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from ssl import SSLContext
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 from running import Server
 from websockets.asyncio.client import ClientConnection, connect
@@ -59,6 +62,8 @@ class Station:
         user: str | None = None,
         offers: Sequence[str] | None = None,
         path: str | None = None,
+        tls: SSLContext | None = None,
+        listener: str = "ocpps",
     ) -> None:
         self.server = server
         self.id = identity
@@ -67,10 +72,13 @@ class Station:
         self.user = user if user is not None else identity
         self.offers = [version] if offers is None else list(offers)
         self.path = path if path is not None else f"/{identity}"
+        self.tls = tls  # None: without TLS
+        self.listener = listener
         self.table: dict[str, Reply] = {
             "TriggerMessage": {"status": "Rejected"},
             "GetTransactionStatus": {"messagesInQueue": True},
         }
+        self.address = ""  # where it called from last, as the server sees it
         self.asked: list[tuple[str, Payload]] = []  # what the server asked, in order
         self.heard: list[Any] = []  # every frame that was no answer to `call`, parsed
         self._socket: ClientConnection | None = None
@@ -94,8 +102,11 @@ class Station:
         if self.password is not None:
             word = self.password if isinstance(self.password, bytes) else self.password.encode()
             headers["Authorization"] = "Basic " + base64.b64encode(self.user.encode() + b":" + word).decode()
+        base = self.server.ocpp_url if self.tls is None else self.server.urls[self.listener]
         self._socket = await connect(
-            self.server.ocpp_url + self.path,
+            base + self.path,
+            sock=await self._call_from_own_port(base),
+            ssl=self.tls,
             subprotocols=[Subprotocol(name) for name in self.offers] or None,
             additional_headers=headers,
             compression=None,
@@ -104,11 +115,34 @@ class Station:
         )
         self._reader = asyncio.create_task(self._read(self._socket))
 
+    async def _call_from_own_port(self, url: str) -> socket.socket:
+        """The port is known before the server has a word to say: a refusal of this very attempt is found by it."""
+        where = urlsplit(url)
+        line = socket.socket(socket.AF_INET)
+        line.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(line, (where.hostname, where.port))
+        self.address = "{}:{}".format(*line.getsockname())
+        return line
+
     @property
     def subprotocol(self) -> str | None:
         """What the server chose."""
         assert self._socket is not None
         return self._socket.subprotocol
+
+    @property
+    def cipher(self) -> str:
+        """The TLS suite in use."""
+        assert self._socket is not None
+        return str(self._socket.transport.get_extra_info("cipher")[0])
+
+    @property
+    def peer_certificate(self) -> bytes:
+        """What the server showed of itself, in DER."""
+        assert self._socket is not None
+        shown = self._socket.transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        assert isinstance(shown, bytes)
+        return shown
 
     async def close(self) -> None:
         """Hang up politely."""
@@ -380,6 +414,12 @@ async def frames(server: Server, charger_id: str, action: str | None = None) -> 
     found = await server.api("GET", f"/api/v1/chargers/{charger_id}/frames?limit=100{wanted}")
     items: list[Payload] = found["items"]
     return items[::-1]
+
+
+async def idle_samples(server: Server, charger_id: str) -> list[tuple[int, int, str]]:
+    """(EVSE, register in Wh, context) of every reading outside of sessions, sorted."""
+    items = (await server.api("GET", f"/api/v1/chargers/{charger_id}/samples"))["items"]
+    return sorted((one["evse_id"], one["register_wh"], one["context"]) for one in items)
 
 
 async def token(server: Server, uid: str, status: str = "Accepted", **more: Any) -> None:

@@ -15,6 +15,7 @@ from csms.edges.ocpp16.repair import repair, safe_answer
 from csms.edges.ocppj.codes import Fault, Version
 from csms.edges.ocppj.link import Handler, Link
 from csms.edges.ocppj.schemas import Problem, schemas_for
+from firmware_profiles.quirks import TX0_MEANS_UNKNOWN
 
 MONEY: Final = frozenset({"StartTransaction", "StopTransaction", "MeterValues"})
 _ANSWERED_EMPTY: Final = wire.EMPTY_ANSWERS - MONEY - {"StatusNotification"}
@@ -80,7 +81,8 @@ class Dialect16(Inbound):
             else:
                 exchange.submit()
             return
-        exchange.refusal = (Fault.SECURITY, NOT_ACCEPTED)
+        if not self._is_solicited(station, "MeterValues"):
+            exchange.refusal = (Fault.SECURITY, NOT_ACCEPTED)
         carry_out(exchange, lambda x, recalled: self._metered(x, told, recalled=recalled))
 
     def _metered(self, exchange: Exchange, told: Metered, *, recalled: bool = True) -> Payload:
@@ -91,6 +93,8 @@ class Dialect16(Inbound):
     def stop(self, link: Link, message_id: str, request: Any, raw: bytes, note: str | None = None) -> None:
         """StopTransaction: cannot be refused."""
         told = wire.stop(request, link.context.quirks)
+        if request.transactionId == 0 and TX0_MEANS_UNKNOWN not in link.context.quirks:
+            self._desk.oddities.noted(link.context, "transaction_zero")
 
         def work(exchange: Exchange, recalled: bool) -> Payload:
             done = self._desk.charging.stop(exchange.station, told, exchange.at_ms, exchange.unit, recalled=recalled)
@@ -114,16 +118,8 @@ class Dialect16(Inbound):
             return
         exchange = self._exchange(link, message_id, action, raw)
         report(exchange, action, payload, payload.get("requestId"), exchange.seq % 2**31, payload.get("timestamp"))
+        self._started_up(exchange, action, payload)
         exchange.submit()
-
-    def data_transfer(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:
-        """No vendor's contract is known yet: UnknownVendorId, which is an answer and no error."""
-        if not self._may(link, message_id, "DataTransfer", raw):
-            return
-        exchange = self._exchange(link, message_id, "DataTransfer", raw)
-        body = {"vendorId": request.vendorId, "messageId": request.messageId, "data": request.data}
-        report(exchange, "DataTransfer", body, None, exchange.seq % 2**31, None)
-        exchange.submit(dumps(wire.data_transfer_answer("UnknownVendorId")))
 
     def misfit(
         self,
@@ -137,10 +133,13 @@ class Dialect16(Inbound):
         """A money frame that breaks its schema is repaired, or kept and answered all the same (PEERS 2.6)."""
         mended = repair(action, payload, problems) if payload is not None else None
         request = self._schemas.fit(action, mended.payload) if mended is not None else None
+        if self._is_refused(link, message_id, problems, mended.rules if mended is not None else None):
+            return
         if action == "StatusNotification":
             if request is None or isinstance(request, list):
                 link.refuse(message_id, problems[0].fault, str(problems[0]))
             else:
+                self._desk.oddities.repaired(link.context, mended.rules if mended is not None else ())
                 self.status(link, message_id, request, raw)
             return
         if mended is not None and request is not None and not isinstance(request, list):

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from csms.domain.charging_profile import OURS, Purpose
 from csms.domain.refusal import Refusal, Why
 from csms.edges.ocppcalls import (
     Answer,
@@ -23,8 +24,9 @@ from csms.edges.ocppcalls import (
     short,
     status_answer,
 )
+from csms.edges.ocppprofiles import PURPOSES_16, given, to_16
 from csms.edges.ocpptime import stamp
-from csms.edges.quirkwords import NO_QUIRKS, REMOTE_START_NEEDS_CONNECTOR
+from firmware_profiles.quirks import NO_QUIRKS, REMOTE_START_NEEDS_CONNECTOR
 
 # Everything the central system may send: 19 messages of the core document and 7 of the security white paper.
 CSMS_ACTIONS: Final = frozenset(
@@ -207,12 +209,36 @@ def _tx_profile(command: Mapping[str, Any], connector: int | None) -> Payload:
         period["numberPhases"] = int(command["phases"])
     return {
         # One id per socket: a profile replaces the one with its id wherever that is installed (1.6 5.16.4).
-        "chargingProfileId": int(command.get("profile_id", connector or 1)),
+        "chargingProfileId": int(command.get("profile_id", OURS + (connector or 0))),
         "stackLevel": int(command.get("stack_level", 0)),
         "chargingProfilePurpose": "TxProfile",
         "chargingProfileKind": "Relative",
         "chargingSchedule": {"chargingRateUnit": unit, "chargingSchedulePeriod": [period]},
     }
+
+
+def _set_profile(command: Mapping[str, Any], _: frozenset[str]) -> Call:
+    return "SetChargingProfile", {"connectorId": _connector(command) or 0, "csChargingProfiles": to_16(given(command))}
+
+
+def _clear_profile(command: Mapping[str, Any], _: frozenset[str]) -> Call:
+    if "profile_id" in command:
+        return "ClearChargingProfile", {"id": int(command["profile_id"])}
+    payload: Payload = {}
+    if (connector := _connector(command)) is not None:
+        payload["connectorId"] = connector
+    if "purpose" in command:
+        payload["chargingProfilePurpose"] = PURPOSES_16[Purpose(command["purpose"])]
+    if "stack_level" in command:
+        payload["stackLevel"] = int(command["stack_level"])
+    return "ClearChargingProfile", payload
+
+
+def _composite_schedule(command: Mapping[str, Any], _: frozenset[str]) -> Call:
+    payload: Payload = {"connectorId": _connector(command) or 0, "duration": int(need(command, "duration_s"))}
+    if "unit" in command:
+        payload["chargingRateUnit"] = command["unit"]
+    return "GetCompositeSchedule", payload
 
 
 def _connector(command: Mapping[str, Any]) -> int | None:
@@ -241,4 +267,7 @@ _COMMANDS: Final[Mapping[str, Build]] = {
     "ClearCache": _clear_cache,
     "DataTransfer": _data_transfer,
     "Limit": _limit,
+    "SetProfile": _set_profile,
+    "ClearProfile": _clear_profile,
+    "CompositeSchedule": _composite_schedule,
 }

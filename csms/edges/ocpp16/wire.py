@@ -8,6 +8,7 @@ business keys of SESSIONS 5.5 use the normalised form.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
@@ -34,7 +35,7 @@ from csms.edges.ocppsamples import (
     whole,
 )
 from csms.edges.ocpptime import parse, stamp
-from csms.edges.quirkwords import ENERGY_SAMPLES_ARE_KWH, NO_QUIRKS, START_STOP_ARE_KWH
+from firmware_profiles.quirks import ENERGY_SAMPLES_ARE_KWH, NO_QUIRKS, START_STOP_ARE_KWH
 
 Payload = dict[str, Any]
 
@@ -351,9 +352,11 @@ def stop_answer(status: str | None = None, group: str | None = None, expires_ms:
     return {} if status is None else {"idTagInfo": id_tag_info(status, group, expires_ms)}
 
 
-def data_transfer_answer(status: str, data: str | None = None) -> Payload:
-    """Accepted, Rejected, UnknownMessageId or UnknownVendorId."""
-    return {"status": status} if data is None else {"status": status, "data": data}
+def data_transfer_answer(status: str, data: Any = None) -> Payload:
+    """Accepted, Rejected, UnknownMessageId or UnknownVendorId. 1.6 carries text, so anything else is JSON in it."""
+    if data is None:
+        return {"status": status}
+    return {"status": status, "data": data if isinstance(data, str) else json.dumps(data, separators=(",", ":"))}
 
 
 def sign_certificate_answer(*, accepted: bool) -> Payload:

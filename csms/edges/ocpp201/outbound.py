@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from csms.domain.charging_profile import OURS, Purpose
 from csms.domain.refusal import Refusal, Why
+from csms.edges.ocpp201.device_model import parts_of
 from csms.edges.ocppcalls import (
     ACCEPTED_WORDS,
     UNREADABLE,
@@ -24,8 +26,9 @@ from csms.edges.ocppcalls import (
     short,
     status_answer,
 )
+from csms.edges.ocppprofiles import PURPOSES_201, given, to_201
 from csms.edges.ocpptime import stamp
-from csms.edges.quirkwords import NO_QUIRKS
+from firmware_profiles.quirks import NO_QUIRKS
 
 # Everything the CSMS may send.
 CSMS_ACTIONS: Final = frozenset(
@@ -107,8 +110,8 @@ def read_answer(action: str, response: Mapping[str, Any]) -> Answer:
     match action:
         case "CostUpdated" | "GetTransactionStatus" | "GetLocalListVersion":
             return Answer(True, "Accepted", dict(response))
-        case "ClearChargingProfile":
-            # Unknown: no such profile, which is what was wanted.
+        case "ClearChargingProfile" | "ClearDisplayMessage" | "GetDisplayMessages":
+            # Unknown: there is no such one, which is what was wanted, or an answer.
             answer = status_answer(response)
             return answer._replace(accepted=answer.accepted or answer.status == "Unknown")
         case _:
@@ -167,6 +170,9 @@ def _availability(command: Mapping[str, Any], _: frozenset[str]) -> Call:
 
 def _trigger(command: Mapping[str, Any], _: frozenset[str]) -> Call:
     message = _TRIGGER_WORDS.get(need(command, "message"), command["message"])
+    if message == "StatusNotification" and not (command.get("evse") and command.get("connector")):
+        # F06.FR.12: it is a connector's, so the connector is named.
+        raise Refusal(Why.INVALID_REQUEST, "a StatusNotification is that of one connector: name evse and connector")
     return "TriggerMessage", _evse(command) | {"requestedMessage": message}
 
 
@@ -200,6 +206,8 @@ def _reserve(command: Mapping[str, Any], _: frozenset[str]) -> Call:
             "idToken": short(command["group"], _TOKEN_MAX, "the group"),
             "type": command.get("group_kind", _OUR_TOKENS),
         }
+    if "connector_type" in command:
+        payload["connectorType"] = command["connector_type"]
     return "ReserveNow", payload
 
 
@@ -220,6 +228,21 @@ def _data_transfer(command: Mapping[str, Any], _: frozenset[str]) -> Call:
     return "DataTransfer", payload
 
 
+def _set_display_message(command: Mapping[str, Any], _: frozenset[str]) -> Call:
+    return "SetDisplayMessage", {"message": dict(need(command, "message"))}
+
+
+def _clear_display_message(command: Mapping[str, Any], _: frozenset[str]) -> Call:
+    return "ClearDisplayMessage", {"id": int(need(command, "message_no"))}
+
+
+def _get_display_messages(command: Mapping[str, Any], _: frozenset[str]) -> Call:
+    payload: Payload = {"requestId": int(need(command, "request_id"))}
+    if command.get("numbers"):
+        payload["id"] = [int(number) for number in command["numbers"]]
+    return "GetDisplayMessages", payload | {name: command[name] for name in ("priority", "state") if name in command}
+
+
 def _limit(command: Mapping[str, Any], _: frozenset[str]) -> Call:
     evse = int(need(command, "evse"))
     profile = _tx_profile(command, evse) | {"transactionId": _transaction(command)}
@@ -229,7 +252,7 @@ def _limit(command: Mapping[str, Any], _: frozenset[str]) -> Call:
 def _tx_profile(command: Mapping[str, Any], evse: int | None) -> Payload:
     unit, limit = power_limit(command)
     # One id per EVSE: a profile replaces the one with its id wherever that is installed (K01.FR.05).
-    profile_id = int(command.get("profile_id", evse or 1))
+    profile_id = int(command.get("profile_id", OURS + (evse or 0)))
     period: Payload = {"startPeriod": 0, "limit": limit}
     if "phases" in command:
         period["numberPhases"] = int(command["phases"])
@@ -240,6 +263,51 @@ def _tx_profile(command: Mapping[str, Any], evse: int | None) -> Payload:
         "chargingProfileKind": "Relative",
         "chargingSchedule": [{"id": profile_id, "chargingRateUnit": unit, "chargingSchedulePeriod": [period]}],
     }
+
+
+def _set_profile(command: Mapping[str, Any], _: frozenset[str]) -> Call:
+    return "SetChargingProfile", {"evseId": _evse_id(command) or 0, "chargingProfile": to_201(given(command))}
+
+
+def _clear_profile(command: Mapping[str, Any], _: frozenset[str]) -> Call:
+    if "profile_id" in command:
+        return "ClearChargingProfile", {"chargingProfileId": int(command["profile_id"])}
+    wanted: Payload = {"evseId": int(command["evse"])} if "evse" in command else {}
+    wanted |= _criteria(command)
+    if not wanted:
+        raise Refusal(Why.INVALID_REQUEST, "OCPP 2.0.1 clears by number or by a criterion (K10.FR.02)")
+    return "ClearChargingProfile", {"chargingProfileCriteria": wanted}
+
+
+def _composite_schedule(command: Mapping[str, Any], _: frozenset[str]) -> Call:
+    payload: Payload = {"duration": int(need(command, "duration_s")), "evseId": _evse_id(command) or 0}
+    if "unit" in command:
+        payload["chargingRateUnit"] = command["unit"]
+    return "GetCompositeSchedule", payload
+
+
+def _get_profiles(command: Mapping[str, Any], _: frozenset[str]) -> Call:
+    if command.get("profile_ids"):
+        wanted: Payload = {"chargingProfileId": [int(number) for number in command["profile_ids"]]}
+    else:
+        wanted = _criteria(command)
+        if command.get("sources"):
+            wanted["chargingLimitSource"] = list(command["sources"])
+    if not wanted:
+        raise Refusal(Why.INVALID_REQUEST, "OCPP 2.0.1 reads by number or by a criterion (K09.FR.03)")
+    payload: Payload = {"requestId": int(need(command, "request_id"))}
+    if "evse" in command:
+        payload["evseId"] = int(command["evse"])
+    return "GetChargingProfiles", payload | {"chargingProfile": wanted}
+
+
+def _criteria(command: Mapping[str, Any]) -> Payload:
+    made: Payload = {}
+    if "purpose" in command:
+        made["chargingProfilePurpose"] = PURPOSES_201[Purpose(command["purpose"])]
+    if "stack_level" in command:
+        made["stackLevel"] = int(command["stack_level"])
+    return made
 
 
 def _variable(command: Mapping[str, Any]) -> Payload:
@@ -257,11 +325,8 @@ def _variable(command: Mapping[str, Any]) -> Payload:
 
 
 def _dotted(key: str) -> Payload:
-    """`OCPPCommCtrlr.HeartbeatInterval`: a component and a variable in the one word the console types."""
-    component, dot, variable = str(key).partition(".")
-    if not (component and dot and variable):
-        raise Refusal(Why.INVALID_REQUEST, f"{key!r} is not of the form Component.Variable")
-    return _variable({"component": component, "variable": variable})
+    """`OCPPCommCtrlr.MessageTimeout[Default]`: a variable in the one word that people type and the API shows."""
+    return parts_of(str(key))
 
 
 def _id_token(command: Mapping[str, Any]) -> Payload:
@@ -299,5 +364,12 @@ _COMMANDS: Final[Mapping[str, Build]] = {
     "CancelReservation": _cancel_reservation,
     "ClearCache": _clear_cache,
     "DataTransfer": _data_transfer,
+    "SetDisplayMessage": _set_display_message,
+    "ClearDisplayMessage": _clear_display_message,
+    "GetDisplayMessages": _get_display_messages,
     "Limit": _limit,
+    "SetProfile": _set_profile,
+    "ClearProfile": _clear_profile,
+    "CompositeSchedule": _composite_schedule,
+    "GetProfiles": _get_profiles,
 }

@@ -35,7 +35,7 @@ from csms.edges.ocppsamples import (
     whole,
 )
 from csms.edges.ocpptime import parse, stamp
-from csms.edges.quirkwords import ENERGY_SAMPLES_ARE_KWH, NO_QUIRKS
+from firmware_profiles.quirks import ENERGY_SAMPLES_ARE_KWH, NO_QUIRKS
 
 Payload = dict[str, Any]
 
@@ -83,6 +83,7 @@ def transaction_event(req: Any, quirks: frozenset[str] = NO_QUIRKS) -> Started |
     connector_id = evse.connectorId if evse is not None else None
     id_token = req.idToken
     token = _text(id_token.idToken) if id_token is not None else None
+    token_kind = id_token.type if id_token is not None else None
     readings = read_samples(req.meterValue or (), quirks)
     offline = bool(req.offline)
     match req.eventType:
@@ -97,6 +98,8 @@ def transaction_event(req: Any, quirks: frozenset[str] = NO_QUIRKS) -> Started |
                 charging_state=info.chargingState,
                 offline=offline,
                 seq_no=seq_no,
+                remote_start_id=info.remoteStartId,
+                token_kind=token_kind,
             )
         case "Started":
             return Started(
@@ -112,7 +115,7 @@ def transaction_event(req: Any, quirks: frozenset[str] = NO_QUIRKS) -> Started |
                 offline=offline,
                 seq_no=seq_no,
                 charging_state=info.chargingState,
-                token_kind=id_token.type if id_token is not None else None,
+                token_kind=token_kind,
                 readings=readings,
             )
         case "Ended":
@@ -130,6 +133,7 @@ def transaction_event(req: Any, quirks: frozenset[str] = NO_QUIRKS) -> Started |
                 seq_no=seq_no,
                 signed=any(reading.signed for reading in readings),
                 readings=readings,
+                token_kind=token_kind,
             )
         case other:
             raise ValueError(f"TransactionEvent of type {other!r}")
@@ -333,7 +337,7 @@ _TOKEN_WORDS: Final = frozenset(
 )
 _ID_TOKEN_MAX: Final = 36
 _REASON_CODE_MAX: Final = 20
-_ADDITIONAL_INFO_MAX: Final = 512
+_CONTENT_MAX: Final = 512
 
 
 def boot_answer(status: str, now_ms: int, interval_s: int, *, reason_code: str | None = None) -> Payload:
@@ -395,8 +399,13 @@ def transaction_event_answer(
     if id_token is not None:
         answer["idTokenInfo"] = id_token
     if message:
-        answer["updatedPersonalMessage"] = {"format": "UTF8", "content": message[:_ADDITIONAL_INFO_MAX]}
+        answer["updatedPersonalMessage"] = message_content(message)
     return answer
+
+
+def message_content(text: str) -> Payload:
+    """A text for a display (MessageContentType)."""
+    return {"format": "UTF8", "content": text[:_CONTENT_MAX]}
 
 
 def data_transfer_answer(status: str, data: Any = None) -> Payload:

@@ -57,6 +57,7 @@ class ChargerConnection(ServerConnection):
     on_abandoned: Callable[[ChargerConnection], None]
     sockets: set[ChargerConnection]
     """Every TCP connection there is, in whatever state."""
+    is_relic: bool = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

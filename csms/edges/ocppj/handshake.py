@@ -12,11 +12,14 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from csms.edges.ocppj.codes import Version
 
 LONGEST_IDENTITY: Final = 255
+_QUERY_NAMES: Final = ("id", "identity", "chargepointid", "cp")
+_MOST_MEMBERS: Final = 20  # of a query; nobody who only says who he is needs as many
+LISTENER_PATH: Final = "ocpp"
 
 
 class BadPath(ValueError):
@@ -35,13 +38,17 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One knock on the door, before the upgrade."""
+    """One knock on the door, before the upgrade. `query_identity` is what the query names, for chargers that are
+    known to name themselves there; `identity` is the same when the path names none (`has_path_identity` False)."""
 
     identity: str
+    query_identity: str | None = None
+    has_path_identity: bool = True
     offered: tuple[str, ...]
     credentials: Credentials | None
     remote: str
     is_tls: bool = False
+    is_relic: bool = False  # it came to the listener that takes outdated TLS
     peer_certificate: Mapping[str, Any] | None = None
     peer_certificate_der: bytes | None = None
     user_agent: str | None = None
@@ -57,6 +64,15 @@ class PingPolicy:
 
     interval_s: float | None = 45.0
     dead_after_s: float | None = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast this charger can follow. Our calls leave at least `between_calls_s` apart; an answer that could only
+    leave `latest_answer_s` after its question is not sent (None: however late)."""
+
+    between_calls_s: float = 0.0
+    latest_answer_s: float | None = None
 
 
 REFUSALS: Final = frozenset({401, 403, 404, 429, 503})
@@ -75,8 +91,11 @@ class Admission:
     versions: frozenset[Version] = frozenset(Version)
     default_version: Version = Version.V16
     ping: PingPolicy = PingPolicy()
+    pace: Pace = Pace()
     epoch: int = 0
     context: Any = None
+    identity: str | None = None
+    peer_name: str | None = None
 
     @classmethod
     def accept(
@@ -87,14 +106,22 @@ class Admission:
         versions: Iterable[Version] = frozenset(Version),
         default_version: Version = Version.V16,
         ping: PingPolicy | None = None,
+        pace: Pace | None = None,
+        identity: str | None = None,
+        peer_name: str | None = None,
     ) -> Admission:
-        """Let it in. `default_version` is spoken when the charger offers no subprotocol at all."""
+        """Let it in. `default_version` is spoken when the charger offers no subprotocol at all; `peer_name` is whom
+        the certificate names that it was let in for, None when it was not let in for one; `identity` is who it is
+        when that is not what its path says."""
         return cls(
             context=context,
             epoch=epoch,
             versions=frozenset(versions),
             default_version=default_version,
             ping=PingPolicy() if ping is None else ping,
+            pace=Pace() if pace is None else pace,
+            identity=identity,
+            peer_name=peer_name,
         )
 
     @classmethod
@@ -111,7 +138,9 @@ def read_identity(target: str) -> str:
     The query, doubled and trailing slashes do not matter; an encoded slash belongs to the identity.
     """
     path = target.partition("?")[0]
-    last = next((segment for segment in reversed(path.split("/")) if segment), "")
+    segments = [segment for segment in path.split("/") if segment]
+    # The listener's own path with nothing behind it; a charger that is really called so comes as /ocpp/ocpp.
+    last = segments[-1] if segments and segments != [LISTENER_PATH] else ""
     try:
         # The library hands undecodable header bytes over as surrogates; a raw UTF-8 path is readable all the same.
         text = unquote_to_bytes(last.encode("utf-8", "surrogateescape")).decode("utf-8")
@@ -120,11 +149,27 @@ def read_identity(target: str) -> str:
     identity = unicodedata.normalize("NFC", text)
     if not identity:
         raise BadPath("The path names no charger; its last segment is the charger's identity.")
-    if len(identity) > LONGEST_IDENTITY:
-        raise BadPath("The charger's identity in the path is too long.")
-    if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in identity):
-        raise BadPath("The charger's identity in the path has control characters.")
+    if (problem := _problem_of(identity)) is not None:
+        raise BadPath(f"The charger's identity in the path {problem}.")
     return identity
+
+
+def read_query_identity(target: str) -> str | None:
+    """The identity that the query of a request target names; None when there is none, or none that could be one."""
+    query = target.partition("?")[2]
+    pairs = parse_qsl(query) if query and query.count("&") < _MOST_MEMBERS else []
+    given = {name.casefold(): value for name, value in reversed(pairs)}
+    text = next((given[name] for name in _QUERY_NAMES if given.get(name)), "")
+    identity = unicodedata.normalize("NFC", text)
+    return identity if identity and _problem_of(identity) is None else None
+
+
+def _problem_of(identity: str) -> str | None:
+    if len(identity) > LONGEST_IDENTITY:
+        return "is too long"
+    if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in identity):
+        return "has control characters"
+    return None
 
 
 def read_credentials(header: str | None, identity: str) -> Credentials | None:

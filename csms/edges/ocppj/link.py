@@ -20,7 +20,7 @@ import structlog
 from csms.edges.ocppj.codes import Fault, Version
 from csms.edges.ocppj.connection import ChargerConnection
 from csms.edges.ocppj.frames import Call, Payload
-from csms.edges.ocppj.handshake import Admission, PingPolicy
+from csms.edges.ocppj.handshake import Admission, Pace, PingPolicy
 from csms.edges.ocppj.schemas import ACTION_DOES_NOT_FIT, Decode, Problem, SchemaSet
 from csms.edges.ocppj.session import (
     REMEMBERED_CALLS,
@@ -107,13 +107,15 @@ class Hooks:
     """What the application may want to know. All run on the loop and must be quick; one that raises is logged.
 
     `on_frame` (link, "in" or "out", text, UTC ms) is for a frame log; leave it None and it costs nothing.
-    `on_refused` gets the identity (None when the path had none), a sentence and the remote address.
+    `on_refused` gets the identity (None when the path had none), a sentence and the remote address. `on_version`:
+    a charger that offered no subprotocol turned out to speak another version than was taken for granted.
     """
 
     on_open: Callable[[Link], None] = _ignore
     on_close: Callable[[Link, int], None] = _ignore
     on_malformed: Callable[[Link, str, bytes], None] = _ignore
     on_refused: Callable[[str | None, str, str], None] = _ignore
+    on_version: Callable[[Link], None] = _ignore
     on_frame: Callable[[Link, str, bytes, int], None] | None = None
 
 
@@ -168,6 +170,7 @@ class Link:
 
     __slots__ = (
         "__weakref__",
+        "_asked_ms",
         "_callbacks",
         "_connection",
         "_conversation",
@@ -175,7 +178,9 @@ class Link:
         "_held",
         "_held_bytes",
         "_holds",
+        "_latest_answer_ms",
         "_on_frame",
+        "_other",
         "_pinged_ms",
         "_routes",
         "_server",
@@ -185,6 +190,7 @@ class Link:
         "epoch",
         "identity",
         "is_open",
+        "peer_name",
         "ping",
         "remote",
         "router",
@@ -200,6 +206,7 @@ class Link:
         admission: Admission,
         identity: str,
         remote: str,
+        other: Router | None = None,
     ) -> None:
         self.identity = identity
         self.remote = remote
@@ -207,6 +214,7 @@ class Link:
         self.router = router
         self.epoch = admission.epoch
         self.context = admission.context
+        self.peer_name = admission.peer_name
         self.ping: PingPolicy = admission.ping
         self.connected_ms = server.clock()
         self.is_open = True
@@ -222,6 +230,11 @@ class Link:
         self._draining = False
         self._held: deque[bytes] = deque()
         self._held_bytes = 0
+        self._other = other  # what it may speak instead, when it did not say
+        # When they asked, kept only for a charger that must not be answered too late.
+        self._asked_ms: dict[str, int] | None = None
+        self._latest_answer_ms = 0
+        self._keep_pace(admission.pace)
 
     def __repr__(self) -> str:
         return f"<Link {self.identity} {self.version} epoch {self.epoch}>"
@@ -269,6 +282,8 @@ class Link:
         self._digest(self._conversation.receive(raw, self._server.steady()), raw)
 
     def _handle(self, route: Route, message_id: str, request: Any, raw: bytes) -> None:
+        if self._asked_ms is not None:
+            self._asked_ms[message_id] = self._server.steady()
         try:
             route.handler(self, message_id, request, raw)
         except Exception:  # noqa: BLE001  # logged and answered by _failed
@@ -291,6 +306,8 @@ class Link:
             self._reschedule()
 
     def _ask(self, call: Call, raw: bytes) -> None:
+        if self._other is not None and _fits(self._other, call) and not _fits(self.router, call):
+            self._switch(self._other)
         router = self.router
         route = router.find(call.action)
         if route is None:
@@ -320,13 +337,42 @@ class Link:
 
     def answer(self, message_id: str, payload: Payload) -> bool:
         """Answer a CALL, after the commit. Bytes are a JSON object already. False: nobody is there to hear it."""
-        return self._reply(self._conversation.answer(message_id, payload))
+        frame = self._conversation.answer(message_id, payload)
+        return self._reply(None if self._is_too_late(message_id) else frame)
 
     def refuse(
         self, message_id: str, fault: Fault, description: str = "", details: dict[str, Any] | None = None
     ) -> bool:
         """Answer a CALL with a CALLERROR; the charger may repeat the message. False as in `answer`."""
-        return self._reply(self._conversation.refuse(message_id, fault, description, details))
+        frame = self._conversation.refuse(message_id, fault, description, details)
+        return self._reply(None if self._is_too_late(message_id) else frame)
+
+    def _is_too_late(self, message_id: str) -> bool:
+        """Whether this charger has given the question up and would stumble over the answer (quirk NO_LATE_CONF)."""
+        if self._asked_ms is None:
+            return False
+        now_ms = self._server.steady()
+        return now_ms - self._asked_ms.pop(message_id, now_ms) > self._latest_answer_ms
+
+    def _switch(self, router: Router) -> None:
+        """It speaks the other version: from this frame on so do we."""
+        self.router, self.version, self._routes, self._other = router, router.version, router.by_name, None
+        self._conversation.version = router.version
+        self._guard(self._server.hooks.on_version, self)
+
+    def follow(self, ping: PingPolicy, pace: Pace) -> None:
+        """From now on this is how the charger is treated: more is known of it than when it came."""
+        self.ping = ping
+        self._keep_pace(pace)
+        self._reschedule()
+
+    def _keep_pace(self, pace: Pace) -> None:
+        self._conversation.pace_ms = int(pace.between_calls_s * 1000)
+        if pace.latest_answer_s is None:
+            self._asked_ms = None
+        else:
+            self._asked_ms = self._asked_ms or {}
+            self._latest_answer_ms = int(pace.latest_answer_s * 1000)
 
     def _reply(self, frame: bytes | None) -> bool:
         if frame is not None and self._write(frame):
@@ -493,6 +539,13 @@ class Link:
         except Exception:
             self._server.stats.handler_errors += 1
             log.exception("ocppj.hook_failed", station=self.identity)
+
+
+def _fits(router: Router, call: Call) -> bool:
+    """Whether this is a message of that version, as it should be."""
+    if router.find(call.action) is None:
+        return False
+    return not isinstance(router.schemas.fit(call.action, call.payload), list)
 
 
 # Close codes of our own (RFC 6455 7.4.2 leaves 4000-4999 to applications).

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 from importlib.resources.abc import Traversable
+from itertools import islice
 from typing import Annotated, Any, Final, Literal
 
 import jsonschema_rs
@@ -49,6 +50,10 @@ _FAULTS: Final = {
     "additionalProperties": Fault.FORMATION,
 }
 _LONGEST_MESSAGE: Final = 200
+_MOST_PROBLEMS: Final = 100  # of one payload; nobody reads more
+# Naming every fault costs 13 µs each, and two megabytes hold half a million: of a long payload the first is enough.
+_LONG: Final = 2_000
+VAST: Final = 50_000  # more values than the longest honest payload has: a stop with a day of samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +164,7 @@ class SchemaSet:
                     "/".join(str(step) for step in error.instance_path),
                     error.message,
                 )
-                for error in self._validators[key].iter_errors(payload)
+                for error in _errors(self._validators[key], payload)
             ]
         except ValueError as error:  # not JSON at all: a key that is no string, a number that is none
             return [self._problem(Fault.FORMATION, "", str(error))]
@@ -264,6 +269,31 @@ def _bounded(kind: Any, **bounds: float | None) -> Any:
 
 
 _SETS: Final[dict[tuple[Version, bool], SchemaSet]] = {}
+
+
+def is_vast(payload: object, most: int = VAST) -> bool:
+    """Whether it holds more values than that, without counting them all."""
+    waiting = [payload]
+    while waiting and most > 0:
+        value = waiting.pop()
+        most -= 1
+        if isinstance(value, dict):
+            most -= len(value)
+            waiting.extend(inner for inner in value.values() if isinstance(inner, dict | list))
+        elif isinstance(value, list):
+            most -= len(value)
+            waiting.extend(inner for inner in value if isinstance(inner, dict | list))
+    return most <= 0
+
+
+def _errors(validator: Any, payload: object) -> list[jsonschema_rs.ValidationError]:
+    if not is_vast(payload, _LONG):
+        return list(islice(validator.iter_errors(payload), _MOST_PROBLEMS))
+    try:
+        validator.validate(payload)
+    except jsonschema_rs.ValidationError as error:
+        return [error]
+    return []
 
 
 def schemas_for(version: Version, *, strict: bool = False) -> SchemaSet:

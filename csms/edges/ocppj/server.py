@@ -14,7 +14,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ssl import SSLContext, SSLObject
 from typing import Any, Final
 
@@ -36,6 +36,7 @@ from csms.edges.ocppj.handshake import (
     choose_version,
     read_credentials,
     read_identity,
+    read_query_identity,
     retry_after_s,
 )
 from csms.edges.ocppj.link import REPLACED, SILENT, Dialect, Handler, Hooks, Link, Router, Stats
@@ -123,21 +124,25 @@ class OcppServer:
         self._turnstile = Turnstile(self.limits.handshakes_per_s)
         self._wheel: Wheel[Link] = Wheel(self.limits.slot_ms)
         self._timer: asyncio.TimerHandle | None = None
-        self._server: Server | None = None
+        self._servers: list[Server] = []
         self._sockets: set[ChargerConnection] = set()
         self._is_stopping = False
 
     # Start and stop
 
-    async def start(self, host: str, port: int, *, ssl: SSLContext | None = None) -> None:
-        """Listen; port 0 lets the system choose one (see `port`)."""
-        self._server = await serve(
+    async def start(self, host: str, port: int, *, ssl: SSLContext | None = None, is_relic: bool = False) -> int:
+        """Listen, and again on another port when called again; the port, which the system chooses for 0.
+
+        `is_relic` marks a listener that takes outdated TLS: whoever comes there is known by it (`Attempt`).
+        """
+        options: Any = {} if ssl is None else {"ssl_handshake_timeout": self.limits.open_timeout_s}
+        server = await serve(
             self._serve,
             host,
             port,
             ssl=ssl,
             compression=None,
-            create_connection=self._connection_type(),
+            create_connection=self._connection_type(is_relic=is_relic),
             process_request=self._process_request,
             process_response=self._process_response,
             select_subprotocol=self._select_subprotocol,
@@ -146,23 +151,27 @@ class OcppServer:
             ping_interval=None,  # the wheel pings, by each charger's own policy
             max_size=min(self.limits.max_size, HARD_MAX_SIZE),
             backlog=self.limits.backlog,
+            **options,
         )
-        self._turn()
+        self._servers.append(server)
+        if self._timer is None:
+            self._turn()
+        return _port(server)
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
-        if self._server is None:
+        """The port of the first listener."""
+        if not self._servers:
             raise RuntimeError("the server is not started")
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+        return _port(self._servers[0])
 
     async def stop(self) -> None:
         """Accept no more, answer what was read (for `drain_s` at most), close every link with 1001. Idempotent."""
-        if self._server is None:
+        if not self._servers:
             return
         self._is_stopping = True
-        self._server.server.close()  # the listener; the connections follow below
+        for server in self._servers:
+            server.server.close()  # the listener; the connections follow below
         for link in list(self.links.values()):
             link.stop_listening()
         with suppress(TimeoutError):
@@ -171,25 +180,27 @@ class OcppServer:
                     await asyncio.sleep(0.01)
         for link in list(self.links.values()):
             link.close(GOING_AWAY, "the central system is shutting down", linger_s=_LAST_WORDS_S)
-        self._server.close(code=GOING_AWAY)
+        for server in self._servers:
+            server.close(code=GOING_AWAY)
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_WORDS_S):
-                await self._server.wait_closed()
+                await asyncio.gather(*(server.wait_closed() for server in self._servers))
         for connection in list(self._sockets):  # mid-handshake, or not answering our close
             connection.transport.abort()
-        await self._server.wait_closed()
-        self._server = None
+        await asyncio.gather(*(server.wait_closed() for server in self._servers))
+        self._servers.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _connection_type(self) -> type[ChargerConnection]:
-        server = self
+    def _connection_type(self, *, is_relic: bool) -> type[ChargerConnection]:
+        server, relic = self, is_relic
 
         class Connection(ChargerConnection):
             steady = staticmethod(server.steady)
             on_abandoned = staticmethod(server._abandoned)
             sockets = server._sockets
+            is_relic = relic
 
         return Connection
 
@@ -206,15 +217,20 @@ class OcppServer:
             connection.protocol.process_request(request)
         except (InvalidHandshake, ValueError):
             return None  # the library meets the same fault again and words the answer
+        named = read_query_identity(request.path)
         try:
-            identity = connection.identity = read_identity(request.path)
+            identity, has_path = read_identity(request.path), True
         except BadPath as error:
-            return self._turn_away(connection, None, 404, str(error), remote)
+            if named is None:
+                return self._turn_away(connection, None, 404, str(error), remote)
+            identity, has_path = named, False
+        connection.identity = identity
         if not self._turnstile.admits(self.steady()):
             sentence = "Too many chargers are connecting at once; please come back a little later."
             return self._turn_away(connection, identity, 503, sentence, remote)
         try:
-            admission = self._admit(_attempt(connection, request, identity, remote))
+            attempt = _attempt(connection, request, identity, remote)
+            admission = self._admit(replace(attempt, query_identity=named, has_path_identity=has_path))
             if isinstance(admission, Awaitable):
                 admission = await admission
         except Exception:
@@ -224,6 +240,8 @@ class OcppServer:
             return self._turn_away(connection, identity, 503, sentence, remote)
         if admission.status is not None:
             return self._turn_away(connection, identity, admission.status, admission.reason, remote)
+        if admission.identity is not None:
+            connection.identity = admission.identity
         if connection.connection_lost_waiter.done():
             self._abandoned(connection)
         else:
@@ -288,17 +306,26 @@ class OcppServer:
             self._refused(connection.identity, sentence, _remote(connection))
             connection.shut(PROTOCOL_ERROR, "no common subprotocol")
         else:
-            self._open(connection, router, admission, connection.identity)
+            others = [] if offered else [r for v, r in self._routers.items() if v in admission.versions - {version}]
+            self._open(connection, router, admission, connection.identity, next(iter(others), None))
         await connection.wait_closed()
 
-    def _open(self, connection: ChargerConnection, router: Router, admission: Admission, identity: str) -> None:
+    def _open(
+        self,
+        connection: ChargerConnection,
+        router: Router,
+        admission: Admission,
+        identity: str,
+        other: Router | None,
+    ) -> None:
         older = self.links.get(identity)
         if older is not None and older.epoch > admission.epoch:
             # Two handshakes overtook each other; the one admitted last is the newest.
             self._refused(identity, "A newer connection of this charger is open.", _remote(connection))
             connection.shut(REPLACED, "replaced")
             return
-        link = Link(self, connection, router, admission=admission, identity=identity, remote=_remote(connection))
+        remote = _remote(connection)
+        link = Link(self, connection, router, admission=admission, identity=identity, remote=remote, other=other)
         self.links[identity] = link
         if older is not None:
             self.stats.replaced += 1
@@ -341,6 +368,11 @@ class OcppServer:
                 self.schedule(link, now_ms + 1000)
 
 
+def _port(server: Server) -> int:
+    port: int = server.sockets[0].getsockname()[1]
+    return port
+
+
 def _remote(connection: ServerConnection) -> str:
     address = connection.remote_address
     return f"{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address)
@@ -375,6 +407,7 @@ def _attempt(connection: ChargerConnection, request: Request, identity: str, rem
         credentials=read_credentials(authorization[0] if authorization else None, identity),
         remote=remote,
         is_tls=tls is not None,
+        is_relic=connection.is_relic,
         peer_certificate=certificate or None,
         peer_certificate_der=tls.getpeercert(binary_form=True) if isinstance(tls, SSLObject) else None,
         user_agent=agents[0] if agents else None,

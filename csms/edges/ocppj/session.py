@@ -175,15 +175,19 @@ class Conversation:
         "_open",
         "_outgoing",
         "_queue",
+        "_ready_ms",
         "_remember",
         "_sequence",
         "_waiting",
+        "pace_ms",
         "tally",
         "version",
     )
 
     def __init__(self, version: Version, *, tally: Tally | None = None, remember: int = REMEMBERED_ANSWERS) -> None:
         self.version = version
+        self.pace_ms = 0  # calls of ours leave at least so far apart (quirk ONE_COMMAND_PER_10S)
+        self._ready_ms = 0
         self.tally = Tally() if tally is None else tally
         self._remember = remember
         self._outgoing: list[bytes] = []
@@ -352,6 +356,8 @@ class Conversation:
         times = [waiting.expires_ms for waiting in self._waiting.values() if waiting.expires_ms is not None]
         if self._air is not None:
             times.append(self._air_deadline_ms)
+        elif self._waiting and self.pace_ms:
+            times.append(self._ready_ms)
         return min(times, default=None)
 
     def lost(self) -> list[Event]:
@@ -386,7 +392,7 @@ class Conversation:
 
     def _launch(self, now_ms: int) -> list[Event]:
         events: list[Event] = []
-        while self._air is None and self._queue:
+        while self._air is None and self._queue and not (self.pace_ms and now_ms < self._ready_ms):
             _, _, message_id = heapq.heappop(self._queue)
             waiting = self._waiting.get(message_id)
             if waiting is None:  # expired while it waited
@@ -397,6 +403,7 @@ class Conversation:
             del self._waiting[message_id]
             self._air = message_id
             self._air_deadline_ms = now_ms + waiting.timeout_ms
+            self._ready_ms = now_ms + self.pace_ms
             self._outgoing.append(waiting.frame)
         return events
 

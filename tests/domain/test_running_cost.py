@@ -1,0 +1,83 @@
+"""The cost on the display is the bill: same arithmetic, from memory instead of rows."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+from test_session import MIN, T0, in_state, meter, opened, play, stop
+
+from csms.domain.running_cost import cost, price_text, usage
+from csms.domain.session import State
+from csms.domain.tariff import Rate, Tariff, Terms, bill
+
+S = State
+HOUR_RATES = (Rate(to_minute=17 * 60, per_kwh=Decimal(10)), Rate(from_minute=17 * 60, per_kwh=Decimal(20)))
+
+
+def tariff(*rates: Rate, **more: object) -> Tariff:
+    return Tariff(tariff_id="T", rates=rates or (Rate(per_kwh=Decimal(18)),), **more)  # type: ignore[arg-type]  # members of a tariff
+
+
+def test_a_running_session_costs_what_is_proven() -> None:
+    session = in_state(S.ACTIVE)  # 200 Wh
+    terms = Terms(tariff=tariff(service_fee=Decimal(10), tax_percent=Decimal(18)))
+    assert cost(terms, session) == Decimal("16.05")  # (3.60 + 10.00) * 1.18 = 16.048
+    play(session, meter(T0 + 2 * MIN, 2000))
+    assert cost(terms, session) == Decimal("33.04")
+
+
+def test_nothing_delivered_is_free_and_an_orphan_is_unknown() -> None:
+    terms = Terms(tariff=tariff(service_fee=Decimal(10)))
+    assert cost(terms, opened()) == Decimal("0.00")
+    assert cost(terms, in_state(S.ORPHAN)) is None
+
+
+def test_an_estimate_and_a_moment_without_a_price_have_no_cost_to_show() -> None:
+    implausible = opened(rated_w=1)
+    play(implausible, stop(T0 + MIN, 500_000))
+    assert implausible.energy_wh
+    assert cost(Terms(tariff=tariff()), implausible) is None
+    nights_only = tariff(Rate(from_minute=1, to_minute=2, per_kwh=Decimal(1)))
+    assert cost(Terms(tariff=nights_only), in_state(S.ACTIVE)) is None
+
+
+@given(st.lists(st.integers(1, 900), min_size=1, max_size=30), st.booleans())
+def test_the_profile_adds_up_to_the_energy_and_the_cost_to_its_bill(steps: list[int], has_spike: bool) -> None:
+    session = opened()
+    wh = 1000
+    for number, step in enumerate(steps, 1):
+        wh += step
+        play(session, meter(T0 + number * 10 * MIN, wh))
+    if has_spike:
+        session.register.add(T0 + 5 * MIN, 99_000_000)
+    profile = usage(
+        start_ms=session.started_at_ms,
+        end_ms=session.last_proven_at_ms,
+        start_wh=session.meter_start_wh,
+        energy_wh=session.energy_wh,
+        registers=session.register,
+        idle_minutes=0,
+    )
+    assert profile.energy_wh == session.energy_wh == sum(steps)
+    terms = Terms(tariff=tariff(*HOUR_RATES))
+    assert cost(terms, session) == bill(terms, profile).total
+
+
+def test_prices_are_said_in_words() -> None:
+    assert price_text(tariff(), T0) == "18 INR/kWh"
+    assert price_text(tariff(Rate()), T0) == "Free of charge"
+    everything = tariff(
+        Rate(per_kwh=Decimal("12.50"), per_minute=Decimal(1)), service_fee=Decimal(5), surge_percent=Decimal(10),
+        surcharge_per_kwh=Decimal("0.5"), idle_per_minute=Decimal(2), idle_grace_minutes=10, tax_percent=Decimal(18),
+        tax_inclusive=True,
+    )  # fmt: skip
+    assert price_text(everything, T0) == (
+        "12.5 INR/kWh, 1 INR/min, 5 INR per session, surge 10%, 0.5 INR/kWh surcharge, idle 2 INR/min after 10 min, "
+        "incl. 18% GST"
+    )
+    assert price_text(tariff(Rate(from_minute=1, to_minute=2)), T0) is None
+    # T0 is 05:30 in India: the day's price holds until 17:00 there, which is 11:30 UTC.
+    evening = T0 + 12 * 60 * MIN
+    assert [price_text(tariff(*HOUR_RATES), at_ms) for at_ms in (T0, evening)] == ["10 INR/kWh", "20 INR/kWh"]
