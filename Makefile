@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help setup check test test-fast faults demo run sim bench lint types imports profiles migration docs clean
+.PHONY: help setup check test test-fast faults demo run sim bench fleet lint types imports profiles migration docs clean
 
 help: ## list every target
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ imports: $(VENV)/.stamp ## who may import whom
 
 bench: $(VENV)/.stamp ## the performance suite beside its two yardsticks (QUICK=1: under two minutes)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
+
+fleet: $(VENV)/.stamp ## ten thousand chargers on one process, and half of them back in the same minute (ARGS="--tls")
+	$(BIN)/python -m benchmarks.fleet $(ARGS)
 
 migration: $(VENV)/.stamp ## write a migration from the tables (NAME="what changes")
 	$(BIN)/python -m csms.storage.newmigration "$(NAME)"

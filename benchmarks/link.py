@@ -6,6 +6,7 @@ import json
 import socket
 import ssl
 import time
+from functools import cache
 from typing import Any
 
 from . import BenchError
@@ -42,10 +43,7 @@ class Link:
             self.sock = socket.create_connection((host, port), timeout=ANSWER_TIMEOUT_S)
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if tls:
-                context = ssl.create_default_context()
-                context.check_hostname = False  # a throwaway certificate on loopback
-                context.verify_mode = ssl.CERT_NONE
-                self.sock = context.wrap_socket(self.sock)
+                self.sock = _tls().wrap_socket(self.sock)
             status, head = self._upgrade(host, port)
             if status == 101:
                 return
@@ -126,6 +124,15 @@ class Link:
             pass
         finally:
             self.sock.close()
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Made once: reading the system's roots takes longer than the handshake that is to be measured."""
+    context = ssl.create_default_context()
+    context.check_hostname = False  # a throwaway certificate on loopback
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _split(data: bytes) -> tuple[int, bytes, bytes, bool]:

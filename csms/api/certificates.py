@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from csms.api.models import Body, Empty, OpenView, Time, View, time
 from csms.api.pages import Query
 from csms.api.routes import Call, Routes
-from csms.app import queries
 from csms.domain.certificate import State
 from csms.domain.units import rfc3339
 from csms.ports import Row
@@ -137,7 +136,7 @@ class Attempts(View):
 @route("GET", _AT, answer=Certificates, errors=[404], summary="A charger's certificates")
 async def list_certificates(call: Call[None, None]) -> Certificates:
     """What we issued to it and what it says it holds, newest change first."""
-    await _known(call)
+    await call.charger()
     rows = await call.system.trust.listing(call.path["id"])
     return Certificates(items=[_view(row) for row in rows])
 
@@ -145,7 +144,7 @@ async def list_certificates(call: Call[None, None]) -> Certificates:
 @route("POST", _AT, body=Install, answer=Said, errors=[404, 409], summary="Install a root certificate")
 async def install(call: Call[None, Install]) -> Said:
     """Send a root certificate to the charger and wait for its word."""
-    await _known(call)
+    await call.charger()
     return Said(status=await call.system.trust.install(call.path["id"], call.body.use, call.body.pem))
 
 
@@ -154,14 +153,14 @@ async def install(call: Call[None, Install]) -> Said:
 )
 async def read_installed(call: Call[None, ReadInstalled]) -> SaidOfEach:
     """Ask the charger which certificates it holds; NotFound is an answer, too."""
-    await _known(call)
+    await call.charger()
     return SaidOfEach(statuses=dict(await call.system.trust.read_installed(call.path["id"], call.body.uses)))
 
 
 @route("POST", f"{_AT}/renew", body=Renew, answer=Said, errors=[404, 409], summary="Renew a charger's certificate")
 async def renew(call: Call[None, Renew]) -> Said:
     """Ask the charger for a new signing request; what it sends is signed and brought to it."""
-    await _known(call)
+    await call.charger()
     return Said(status=await call.system.trust.renew(call.path["id"], call.body.use))
 
 
@@ -175,7 +174,7 @@ async def renew(call: Call[None, Renew]) -> Said:
 )
 async def delete(call: Call[DeleteQuery, None]) -> Said:
     """Delete it by the hash data with which the charger listed it."""
-    await _known(call)
+    await call.charger()
     trust = call.system.trust
     return Said(status=await trust.delete(call.path["id"], call.path["certificate_id"], call.query.force))
 
@@ -190,7 +189,7 @@ async def delete(call: Call[DeleteQuery, None]) -> Said:
 )
 async def revoke(call: Call[None, Empty]) -> Certificate:
     """It opens no door any more; the link that it opened is closed."""
-    await _known(call)
+    await call.charger()
     row = await call.system.trust.revoke(call.path["id"], call.path["certificate_id"], call.who.name)
     return _view(row)
 
@@ -205,7 +204,7 @@ async def revoke(call: Call[None, Empty]) -> Certificate:
 )
 async def raise_profile(call: Call[None, Upgrade]) -> UpgradeOut:
     """Ask the charger, after looking whether it would be locked out."""
-    await _known(call)
+    await call.charger()
     body = call.body
     said = await call.system.trust.raise_profile(
         call.path["id"], body.profile, url=body.url, slot=body.slot, interface=body.interface, force=body.force
@@ -230,10 +229,6 @@ async def refused_connections(call: Call[None, None]) -> Attempts:
             for at_ms, identity, reason, remote in found
         ]
     )
-
-
-async def _known(call: Call[Any, Any]) -> None:
-    await call.system.store.read(lambda tx: queries.charger(tx, call.path["id"]))
 
 
 def _view(row: Row) -> Certificate:

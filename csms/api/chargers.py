@@ -321,7 +321,7 @@ async def delete_charger(call: Call[None, None]) -> None:
 async def rotate_credentials(call: Call[None, CredentialsIn]) -> CredentialsOut:
     """Set a new password on the station and keep the old one valid until it accepts, or set it here only."""
     charger_id = call.path["id"]
-    await call.system.store.read(lambda tx: queries.charger(tx, charger_id))
+    await call.charger()
     outcome = await call.system.credentials.rotate(charger_id, call.body.password, call.body.push)
     return CredentialsOut.model_validate(dict(outcome))
 

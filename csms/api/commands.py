@@ -190,17 +190,13 @@ async def _socket(call: Call[Any, Any], target: Target) -> tuple[int, int]:
 async def named_part(call: Call[Any, Any], target: Target) -> dict[str, int | None]:
     """The addressed part; nothing named, or 0, is the whole charger."""
     if not target.evse_id and not target.connector_id:
-        await _known(call)
+        await call.charger()
         return {}
     if target.connector_id is None:
-        await _known(call)
+        await call.charger()
         return {"evse": target.evse_id}
     evse, connector = await _socket(call, target)
     return {"evse": evse, "connector": connector}
-
-
-async def _known(call: Call[Any, Any]) -> None:
-    await call.system.store.read(lambda tx: queries.charger(tx, call.path["id"]))
 
 
 _DONE: Final[dict[str, Any]] = {"answer": Issued, "status": 202, "errors": [404]}
@@ -248,7 +244,7 @@ async def unlock(call: Call[None, Unlock]) -> Issued:
 @route("POST", f"{_AT}/reset", body=Reset, summary="Restart the charger", **_DONE)
 async def reset(call: Call[None, Reset]) -> Issued:
     """Restart the charger or one EVSE. Hard is refused while a session is open there, unless it is forced."""
-    await _known(call)
+    await call.charger()
     hard = call.body.hard or call.body.type in ("Hard", "Immediate")
     return await issue(call, "reset", {"hard": hard, "force": call.body.force or None, "evse": call.body.evse_id})
 
@@ -299,28 +295,28 @@ async def limit(call: Call[None, Limit]) -> Issued:
 @route("POST", f"{_AT}/get_config", body=GetConfig, summary="Read configuration", **_DONE)
 async def get_config(call: Call[None, GetConfig]) -> Issued:
     """Read configuration from the charger; the instruction's response holds it."""
-    await _known(call)
+    await call.charger()
     return await issue(call, "get_config", {"keys": call.body.keys})
 
 
 @route("POST", f"{_AT}/set_config", body=SetConfig, summary="Change configuration", **_DONE)
 async def set_config(call: Call[None, SetConfig]) -> Issued:
     """Change configuration on the charger."""
-    await _known(call)
+    await call.charger()
     return await issue(call, "set_config", {"key": call.body.key, "value": call.body.value})
 
 
 @route("POST", f"{_AT}/clear_cache", body=Empty, summary="Clear the authorization cache", **_DONE)
 async def clear_cache(call: Call[None, Empty]) -> Issued:
     """Make the charger forget which tokens it has seen."""
-    await _known(call)
+    await call.charger()
     return await issue(call, "clear_cache", {})
 
 
 @route("POST", f"{_AT}/data_transfer", body=DataTransfer, summary="Send a vendor's message", **_DONE)
 async def data_transfer(call: Call[None, DataTransfer]) -> Issued:
     """Send a DataTransfer."""
-    await _known(call)
+    await call.charger()
     return await issue(call, "data_transfer", call.body.model_dump())
 
 

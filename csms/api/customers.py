@@ -83,7 +83,7 @@ _AT: Final = "/api/v1/chargers/{id}/customer-information"
 )
 async def ask_customer(call: Call[WaitQuery, CustomerIn]) -> CustomerRequest:
     """Send a CustomerInformation. The report comes in parts afterwards; look again."""
-    await call.system.store.read(lambda tx: queries.charger(tx, call.path["id"]))
+    await call.charger()
     enquiries = call.system.maintenance.enquiries
     row = await enquiries.ask(call.path["id"], _wish(call.body), call.who.name, timeout_s=call.query.timeout_s)
     return await call.system.store.read(lambda tx: _view(tx, request_of(tx, row["station"], row["id"])))

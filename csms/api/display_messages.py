@@ -161,14 +161,14 @@ async def put_message(call: Call[None, DisplayMessageIn]) -> Shown:
 )
 async def clear_message(call: Call[None, None]) -> Issued:
     """Ask the charger to remove a message, also one that only the charger knows."""
-    await call.system.store.read(lambda tx: queries.charger(tx, call.path["id"]))
+    await call.charger()
     return await issue(call, "clear_display_message", {"message_no": call.path["n"]})
 
 
 @route("POST", f"{_AT}/read", body=ReadIn, answer=Issued, status=202, errors=[404], summary="Read a display back")
 async def read_messages(call: Call[None, ReadIn]) -> Issued:
     """Ask the charger what it shows; the list follows when it has told all of it."""
-    await call.system.store.read(lambda tx: queries.charger(tx, call.path["id"]))
+    await call.charger()
     body = call.body
     request_id = await call.system.store.transact(lambda tx: tx.next_no("request"))
     asked = {"request_id": request_id, "numbers": body.ids or None, "priority": body.priority}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import Annotated, Final
 
 from aiohttp import web
@@ -85,7 +86,7 @@ async def _follow(
     clock = asyncio.get_running_loop().time
     written_at = clock()
     while True:
-        facts, sessions = await call.system.store.read(lambda tx, after=cursor: _read(tx, after))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+        facts, sessions = await call.system.store.read(partial(_read, after=cursor))
         text = "".join(_event(fact, sessions) for fact in facts if not kinds or fact.kind in kinds)
         if facts:
             cursor = facts[-1].seq

@@ -385,7 +385,7 @@ class Publication(View):
 async def publish(call: Call[WaitQuery, PublishIn]) -> Publication:
     """PublishFirmware (OCPP 2.0.1). UnpublishFirmware is an OCPP message like any other; it takes the image's md5."""
     charger_id, image_id = call.path["id"], call.body.image_id
-    await call.system.store.read(lambda tx: queries.charger(tx, charger_id))
+    await call.charger()
     ask = call.system.maintenance.upgrades.publish
     request_id, answer = await ask(charger_id, image_id, timeout_s=call.query.timeout_s)
     if answer.status == "offline":

@@ -139,8 +139,8 @@ async def clear_profiles(call: Call[None, ClearProfiles]) -> Issued:
 @route("POST", f"{_AT}/read", body=ReadProfiles, summary="Read charging profiles back", **_ISSUED)
 async def read_profiles(call: Call[None, ReadProfiles]) -> Issued:
     """Ask a 2.0.1 charger what it holds. Its report corrects the shadow; what it has lost of ours is set again."""
-    body, charger_id = call.body, call.path["id"]
-    await call.system.store.read(lambda tx: queries.charger(tx, charger_id))
+    body = call.body
+    await call.charger()
     purpose = domain.PURPOSES[body.purpose].value if body.purpose is not None else None
     number = await call.system.store.transact(lambda tx: tx.next_no("request"))
     wanted = {

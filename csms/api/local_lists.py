@@ -9,7 +9,6 @@ from pydantic import Field
 from csms.api.models import Body, Time, View, time
 from csms.api.routes import Call, Routes
 from csms.api.system import System
-from csms.app import queries
 from csms.domain.locallist import Listed
 
 route: Final = Routes("Local lists")
@@ -58,7 +57,8 @@ class LocalList(View):
 )
 async def show_local_list(call: Call[None, None]) -> LocalList:
     """What the charger was told, and whether that is what it should hold."""
-    return await _view(call.system, await _charger(call.system, call.path["id"]))
+    charger = await call.charger()
+    return await _view(call.system, charger["id"])
 
 
 @route(
@@ -71,7 +71,7 @@ async def show_local_list(call: Call[None, None]) -> LocalList:
 )
 async def put_local_list(call: Call[None, LocalListIn]) -> LocalList:
     """Give the charger a rule of its own. Switched off, its list is emptied and left alone from then on."""
-    charger_id = await _charger(call.system, call.path["id"])
+    charger_id = (await call.charger())["id"]
     await call.system.local_lists.set_rule(charger_id, call.body.tokens, call.who.name)
     return await _view(call.system, charger_id)
 
@@ -86,14 +86,9 @@ async def put_local_list(call: Call[None, LocalListIn]) -> LocalList:
 )
 async def sync_local_list(call: Call[None, None]) -> LocalList:
     """Ask the charger for its version and send what is missing, as soon as it is connected and quiet."""
-    charger_id = await _charger(call.system, call.path["id"])
+    charger_id = (await call.charger())["id"]
     call.system.local_lists.ask(charger_id)
     return await _view(call.system, charger_id)
-
-
-async def _charger(system: System, charger_id: str) -> str:
-    row = await system.store.read(lambda tx: queries.charger(tx, charger_id))
-    return str(row["id"])
 
 
 async def _view(system: System, charger_id: str) -> LocalList:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final, Literal
 
 from aiohttp import web
@@ -21,6 +22,8 @@ route: Final = Routes("Logs")
 
 _KINDS: Final = {"DiagnosticsLog": "diagnostics", "SecurityLog": "security"}
 _BINARY: Final = "application/octet-stream"
+# What a charger named its file must not end the header, nor lead anywhere.
+_UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f\"\\/]")
 
 
 class LogIn(Body):
@@ -80,7 +83,7 @@ class Log(View):
 async def ask_log(call: Call[WaitQuery, LogIn]) -> Log:
     """GetDiagnostics or GetLog, whichever the charger speaks. `asked`: it has not answered in time, but it may."""
     body = call.body
-    await call.system.store.read(lambda tx: queries.charger(tx, call.path["id"]))
+    await call.charger()
     wanted = LogRequest(
         kind=body.kind,
         oldest_ms=to_ms(body.oldest_at) if body.oldest_at is not None else None,
@@ -141,7 +144,7 @@ async def fetch_log(call: Call[None, None]) -> web.StreamResponse:
     row = await call.system.store.read(lambda tx: _log(tx, call.path["id"], call.path["log"]))
     if row["file"] is None:
         raise Refusal(Why.WRONG_STATE, f"There is no file: it is {row['state']}.")
-    name = (row["file_name"] or f"{row['id']}.log").replace('"', "_").replace("\\", "_")
+    name = _UNSAFE.sub("_", row["file_name"] or f"{row['id']}.log")
     headers = {
         "Content-Type": _BINARY,
         "Content-Disposition": f'attachment; filename="{name.encode("ascii", "replace").decode()}"',

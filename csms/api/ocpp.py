@@ -68,7 +68,7 @@ class FrameView(View):
 async def send_raw(call: Call[WaitQuery, Payload]) -> RawAnswerView:
     """Send one CALL. 422 when the payload breaks the schema of the charger's version; nothing is sent then."""
     charger_id = call.path["id"]
-    await call.system.store.read(lambda tx: queries.charger(tx, charger_id))
+    await call.charger()
     answer = await call.system.instructing.raw(
         charger_id, call.path["Action"], call.body.root, timeout_s=call.query.timeout_s
     )

@@ -170,7 +170,7 @@ async def list_configuration(call: Call[ConfigurationQuery, None]) -> Page[Varia
 )
 async def read_configuration(call: Call[None, Empty]) -> Provisioning:
     """Read it all again, as soon as the charger is there and quiet; `under_way` tells when that is done."""
-    await _known(call)
+    await call.charger()
     await call.system.provisioning.want_inventory(call.path["id"])
     return await _standing(call)
 
@@ -268,7 +268,7 @@ async def list_provisioning(call: Call[ProvisioningQuery, None]) -> Page[Provisi
 @route("GET", "/api/v1/chargers/{id}/provisioning", answer=Provisioning, errors=[404], summary="How one charger stands")
 async def show_provisioning(call: Call[None, None]) -> Provisioning:
     """State and differences."""
-    await _known(call)
+    await call.charger()
     return await _standing(call)
 
 
@@ -282,7 +282,7 @@ async def show_provisioning(call: Call[None, None]) -> Provisioning:
 )
 async def choose_template(call: Call[None, ProvisioningIn]) -> Provisioning:
     """Choose it; the charger is compared anew with what it last said."""
-    await _known(call)
+    await call.charger()
     await call.system.provisioning.choose(call.path["id"], call.body.template)
     return await _standing(call)
 
@@ -298,7 +298,7 @@ async def choose_template(call: Call[None, ProvisioningIn]) -> Provisioning:
 )
 async def check_provisioning(call: Call[None, Empty]) -> Provisioning:
     """Ask what it holds of what is wanted and compare, as soon as it is there and quiet."""
-    await _known(call)
+    await call.charger()
     await call.system.provisioning.want_check(call.path["id"])
     return await _standing(call)
 
@@ -314,16 +314,12 @@ async def check_provisioning(call: Call[None, Empty]) -> Provisioning:
 )
 async def apply_provisioning(call: Call[None, Empty]) -> Provisioning:
     """Write the differences, as soon as it is there, quiet and without a session; it restarts when it must, idle."""
-    await _known(call)
+    await call.charger()
     await call.system.provisioning.want_apply(call.path["id"])
     return await _standing(call)
 
 
 # -- the pieces
-
-
-async def _known(call: Call[Any, Any]) -> None:
-    await call.system.store.read(lambda tx: queries.charger(tx, call.path["id"]))
 
 
 async def _standing(call: Call[Any, Any]) -> Provisioning:

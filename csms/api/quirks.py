@@ -9,7 +9,6 @@ from pydantic import Field
 
 from csms.api.models import View
 from csms.api.routes import Call, Routes
-from csms.app import queries
 from firmware_profiles.quirks import QUIRKS, merged
 from firmware_profiles.schema import Profile
 
@@ -103,7 +102,7 @@ async def list_profiles(call: Call[None, None]) -> Profiles:
 @route("GET", "/api/v1/chargers/{id}/quirks", answer=ChargerQuirks, errors=[404], summary="Oddities of one charger")
 async def show_charger(call: Call[None, None]) -> ChargerQuirks:
     """Its profile and words, its clock, and what was mended, kept aside or ignored."""
-    row = await call.system.store.read(lambda tx: queries.charger(tx, call.path["id"]))
+    row = await call.charger()
     known = call.system.tolerance
     by_hand = row["profile"] is not None
     applied = (

@@ -19,6 +19,8 @@ from pydantic import BaseModel
 
 from csms.api.auth import Principal, Scope
 from csms.api.system import System
+from csms.app import queries
+from csms.ports import Row
 
 Q = TypeVar("Q")
 B = TypeVar("B")
@@ -42,6 +44,10 @@ class Call(Generic[Q, B]):
     def now_ms(self) -> int:
         """UTC milliseconds."""
         return self.system.clock.now_ms()
+
+    async def charger(self) -> Row:
+        """The charger that the path names (`{id}`). Refuses UNKNOWN_STATION."""
+        return await self.system.store.read(lambda tx: queries.charger(tx, self.path["id"]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -57,7 +58,7 @@ class Calls:
             readers = self._readers.get(str(fact.body["action"]))
             if not readers or fact.station is None:
                 continue
-            answered = await self._store.read(lambda tx, fact=fact: _one(tx, fact))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            answered = await self._store.read(partial(_one, fact=fact))
             if answered is None:
                 continue  # its frame was dropped by retention since
             for reader in readers:

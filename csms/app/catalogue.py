@@ -93,6 +93,7 @@ class _Loaded:
     policies: dict[str, Policy] = field(default_factory=dict)
     offers: dict[str, Offer] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    locations: int = 0
 
 
 class Inventory:
@@ -114,7 +115,7 @@ class Inventory:
                 tx.many(Table.STATIONS, order="id", deleted=0),
             )
         )
-        loaded = _Loaded()
+        loaded = _Loaded(locations=len(locations))
         for row in tariffs:
             try:
                 data = json.loads(row["data"])
@@ -137,6 +138,11 @@ class Inventory:
                 loaded.by_name.setdefault(offering.evse_id, offering)
         self._loaded = loaded
         self.generation += 1
+
+    @property
+    def has_locations(self) -> bool:
+        """Whether an operator has put any location, sold or not."""
+        return self._loaded.locations > 0
 
     def all(self) -> Iterable[Offering]:
         """Every connector for sale."""

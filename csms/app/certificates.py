@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from csms.app.cases import open_case
 from csms.domain.certificate import DELIVERABLE, FOR_US, GOOD, State, is_due
 from csms.domain.refusal import Refusal, Why
@@ -101,13 +103,17 @@ class Certificates:
         now_ms = self._clock.now_ms()
         await self._store.transact(lambda tx: _tell(tx, row, "delayed", text, now_ms))
 
-    async def presented(self, station: str, serial: str) -> str | None:
-        """A charger has come with this certificate; its state, None when it is none of ours.
+    async def presented(self, station: str, serial: str, der: bytes) -> str | None:
+        """A charger has come with this certificate; its state, None when it is none of ours. Raises BadCertificate
+        for one that was issued to another charger: the serial number in it is only what that one called itself.
 
         The first time proves that the charger uses it (and the one before is history).
         """
-        rows = await self._store.read(lambda tx: tx.many(Table.CERTIFICATES, station=station, role=ISSUED))
-        row = next((row for row in rows if row["serial"] == serial), None)
+        rows = await self._store.read(lambda tx: tx.many(Table.CERTIFICATES, serial=serial, role=ISSUED))
+        rows = [row for row in rows if _is_leaf(row, der)]
+        row = next((row for row in rows if row["station"] == station), None)
+        if rows and row is None:
+            raise BadCertificate("it was issued to another charger")
         if row is None or row["state"] not in {State.SIGNED, State.ACCEPTED}:
             return row["state"] if row is not None else None
         now_ms = self._clock.now_ms()
@@ -305,6 +311,11 @@ def _is(row: Row, data: Mapping[str, str]) -> bool:
     chain = chain_of(row["pem"])
     issuer = issuer_in(chain)
     return issuer is not None and _key(hash_data(chain[0], issuer, str(data["hashAlgorithm"]))) == key
+
+
+def _is_leaf(row: Row, der: bytes) -> bool:
+    """Whether this is the certificate of an issued row; authorities number theirs each by itself."""
+    return bool(chain_of(row["pem"])[0].public_bytes(Encoding.DER) == der)
 
 
 def _key(data: Mapping[str, str]) -> tuple[str, ...]:

@@ -107,7 +107,7 @@ class ChargingProfiles:
         def query(tx: ReadTx) -> tuple[dict[str, Any] | None, set[tuple[int, int]]]:
             named = {
                 (int(part.body["evseId"]), int(profile["id"]))
-                for part in parts(tx, report)
+                for part in parts(tx, report.station, report.kind, report.request_id)
                 for profile in part.body["chargingProfile"]
             }
             return _question(tx, report), named

@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from csms.app import instructions
 from csms.app.catalogue import Inventory
@@ -104,10 +105,9 @@ class Costs:
             elif fact.order_id is None:
                 continue
             elif fact.kind == "OrderConfirmed":
-                order_id = fact.order_id
-                order = await self._store.read(lambda tx, order_id=order_id: find_order(tx, order_id))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+                order = await self._store.read(partial(find_order, order_id=fact.order_id))
                 if order is not None:
-                    self._memory.terms[order_id] = order.terms
+                    self._memory.terms[fact.order_id] = order.terms
             elif fact.kind in _OVER:
                 self._forget(fact.order_id)
 
@@ -177,11 +177,12 @@ class Costs:
                 continue
             told.at_ms, told.cost = now_ms, total
             tx_id = session.segments[-1].tx_id
-            payload = {"action": "CostUpdated", "payload": {"totalCost": float(total), "transactionId": tx_id}}
+            payload: dict[str, Any] = {
+                "action": "CostUpdated",
+                "payload": {"totalCost": float(total), "transactionId": tx_id},
+            }
             await self._store.transact(
-                lambda tx, station=station, session=session, payload=payload: self._issue(  # type: ignore[misc]  # as above
-                    tx, station, session, payload, now_ms
-                )
+                partial(self._issue, station=station, session=session, payload=payload, now_ms=now_ms)
             )
             self._bell.ring("instructions")
 
@@ -195,7 +196,7 @@ class Costs:
                     found.append((station, session, told))
         return found
 
-    def _issue(self, tx: Tx, station: Station, session: Session, payload: dict[str, object], now_ms: int) -> None:
+    def _issue(self, tx: Tx, station: Station, session: Session, payload: dict[str, Any], now_ms: int) -> None:
         instructions.issue(
             tx,
             instruction_id=self._ids.uuid(),

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from csms.app.calls import CallAnswered
-from csms.app.reports import Report
+from csms.app.reports import Report, parts
+from csms.domain.provisioning import is_whole
 from csms.domain.refusal import Refusal, Why
 from csms.ports import Clock, Fact, Ids, ReadTx, Row, Store, Table, Tx
 
@@ -129,8 +130,7 @@ def _answer(tx: Tx, row: Row, status: str, now_ms: int) -> None:
     is_accepted = status == "Accepted"
     state = "refused"
     if is_accepted:
-        is_whole = collected(tx, row)[1]
-        state = "done" if is_whole else "accepted"
+        state = "done" if collected(tx, row)[1] else "accepted"
         _cleared(tx, row, now_ms)
     changed = {"state": state, "status": status, "updated_ms": now_ms}
     tx.change(Table.CUSTOMER_REQUESTS, changed, id=row["id"])

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from csms.app.calls import CallAnswered, Calls
 from csms.app.instructions import COMMAND
-from csms.app.reports import Report, Reports
+from csms.app.reports import Report, Reports, parts
 from csms.domain.units import to_ms
 from csms.ports import Fact, ReadTx, Row, Store, Table, Tx
 
@@ -127,9 +127,8 @@ class Displays:
                     _save(tx, station, message, SHOWN, None, at_ms)
             question = _question(tx, report) if report.is_last else None
             if question is not None:
-                parts = tx.many(Table.REPORTS, station=station, kind=report.kind, request_id=report.request_id)
-                bodies = [json.loads(part["body"]) for part in parts]
-                told = {message["id"] for body in bodies for message in body.get("messageInfo") or ()}
+                whole = parts(tx, station, report.kind, report.request_id)
+                told = {message["id"] for part in whole for message in part.body.get("messageInfo") or ()}
                 self._only(tx, station, question, told, at_ms)
 
         await self._store.transact(work)

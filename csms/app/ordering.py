@@ -584,6 +584,9 @@ class Ordering:
     def cancel(tx: Tx, order: Order, reason: str, by: CancelledBy, now_ms: int, wire: Mapping[str, Any]) -> Order:
         """Give the order back before it started; what was paid beyond the fee goes back."""
         before = order.state
+        if before is State.CONFIRMED and tx.count(Table.SESSIONS, order_id=order.order_id):
+            # Its session has begun; the order hears of it a moment later.
+            raise Refusal(Why.NOT_CANCELLABLE, f"Order {order.order_id} is charging and cannot be cancelled.")
         order, facts = act(tx, order, Cancel(reason=reason, by=by, wire=wire), now_ms)
         if not facts:
             return order

@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from csms.app.calls import read_safely
-from csms.ports import Fact, ReadTx, Store, Table
+from csms.ports import Fact, ReadTx, Row, Store, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Reports:
             readers = self._readers.get(str(fact.body["report"]))
             if not readers or fact.station is None:
                 continue
-            report = await self._store.read(lambda tx, fact=fact: _one(tx, fact))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            report = await self._store.read(partial(_one, fact=fact))
             if report is None:
                 continue  # dropped by retention since
             for reader in readers:
@@ -65,26 +66,21 @@ def stored_fact(station: str, at_ms: int, kind: str, key: Mapping[str, Any]) -> 
     return Fact("ReportStored", at_ms, {"report": kind, **key}, station)
 
 
-def parts(tx: ReadTx, report: Report) -> list[Report]:
-    """Every part of the report that `report` belongs to that has come so far, by number."""
-    rows = tx.many(
-        Table.REPORTS, order="seq_no", station=report.station, kind=report.kind, request_id=report.request_id
-    )
-    return [
-        Report(
-            row["station"], row["kind"], row["request_id"], row["seq_no"], row["generated_at"],
-            not json.loads(row["body"]).get("tbc"), row["received_ms"], json.loads(row["body"]),
-        )
-        for row in rows
-    ]  # fmt: skip
+def parts(tx: ReadTx, station_id: str, kind: str, request_id: int) -> list[Report]:
+    """Every part of a report that has come so far, by number; of one that came twice the last wording."""
+    rows = tx.many(Table.REPORTS, order="received_ms", station=station_id, kind=kind, request_id=request_id)
+    newest = {row["seq_no"]: row for row in rows}
+    return [_report(newest[number]) for number in sorted(newest)]
 
 
 def _one(tx: ReadTx, fact: Fact) -> Report | None:
     body = fact.body
     key = {"request_id": body["request_id"], "seq_no": body["seq_no"], "generated_at": body["generated_at"]}
     row = tx.one(Table.REPORTS, station=fact.station, kind=body["report"], **key)
-    if row is None:
-        return None
+    return _report(row) if row is not None else None
+
+
+def _report(row: Row) -> Report:
     told = json.loads(row["body"])
     return Report(
         row["station"], row["kind"], row["request_id"], row["seq_no"], row["generated_at"],

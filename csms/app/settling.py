@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -90,7 +91,7 @@ class Settling:
         except Exception:
             log.exception("settling.batch_failed", facts=len(concerned))
             for fact in concerned:
-                await self._store.transact(lambda tx, fact=fact: self._on_fact(tx, fact, now_ms))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+                await self._store.transact(partial(self._on_fact, fact=fact, now_ms=now_ms))
         self._bell.ring("payments")
 
     def _on_fact(self, tx: Tx, fact: Fact, now_ms: int) -> None:
@@ -277,9 +278,7 @@ class Settling:
             interrupted_ms = json.loads(row["data"]).get("interrupted_at_ms")
             if interrupted_ms is not None and now_ms - interrupted_ms >= self._rules.provisional_after_ms:
                 order_id = row["id"]
-                await self._store.transact(
-                    lambda tx, order_id=order_id: self.settle_provisionally(tx, order_id, now_ms)  # type: ignore[misc]  # as above
-                )
+                await self._store.transact(partial(self.settle_provisionally, order_id=order_id, now_ms=now_ms))
                 self._bell.ring("payments")
 
 

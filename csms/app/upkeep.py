@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -12,8 +13,12 @@ from csms.app.charging import Charging
 from csms.app.ordering import Ordering
 from csms.app.orders import act, order_from
 from csms.app.stations import Stations
+from csms.domain import reservation as reservations
 from csms.domain.order import CancelledBy, Expire, State
 from csms.domain.refusal import Refusal
+from csms.domain.reported import SocketStatus
+from csms.domain.reservation import Reach, Reservation
+from csms.domain.session_states import OPEN
 from csms.ports import Clock, Fact, Put, Store, Table, Tx, Unit
 
 log = structlog.get_logger()
@@ -25,6 +30,7 @@ _RETENTION_EVERY_S = 3_600
 _DAY_MS = 86_400_000
 _BITE = 500
 _BITE_PAUSE_S = 0.05
+_OUT_OF_USE = frozenset({SocketStatus.UNAVAILABLE, SocketStatus.FAULTED})
 _PAID_NOT_CONFIRMED_MS = 15 * 60_000  # a buyer app that was told "paid" and never confirms has gone
 
 
@@ -103,24 +109,28 @@ class Upkeep:
             if row["state"] == "PAID" and now_ms - row["expires_ms"] < _PAID_NOT_CONFIRMED_MS:
                 continue
             order_id = row["id"]
-            await self._store.transact(lambda tx, order_id=order_id: self._expire(tx, order_id, now_ms))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            await self._store.transact(partial(self._expire, order_id=order_id, now_ms=now_ms))
 
     async def _unused(self, now_ms: int) -> None:
-        """Bought, never started, and no slot that ends it: the money goes back after a while."""
+        """Bought, never started, and no slot that ends it, or none that still does: the money goes back after a while.
+
+        A start that was asked at the end of a slot and came to nothing leaves an order whose reservation is over."""
         rows = await self._store.read(
             lambda tx: tx.many(
                 Table.ORDERS, order="updated_ms", limit=1000, before=now_ms - self._unused_ms, state="CONFIRMED"
             )
         )
         for order in map(order_from, rows):
-            if order.slot is None:
+            if order.slot is None or order.slot.end_ms < now_ms:
                 order_id = order.order_id
-                await self._store.transact(lambda tx, order_id=order_id: self._give_up(tx, order_id, now_ms))  # type: ignore[misc]  # as above
+                await self._store.transact(partial(self._give_up, order_id=order_id, now_ms=now_ms))
 
     def _give_up(self, tx: Tx, order_id: str, now_ms: int) -> None:
         row = tx.take(Table.ORDERS, id=order_id)
         if row is None or row["state"] != "CONFIRMED" or row["updated_ms"] >= now_ms - self._unused_ms:
             return
+        if tx.count(Table.RESERVATIONS, order_id=order_id, status=("REQUESTED", "ACCEPTED")):
+            return  # its reservation decides, a moment later
         try:
             self._ordering.cancel(tx, order_from(row), "no_show", CancelledBy.PROVIDER, now_ms, {})
         except Refusal as refusal:
@@ -155,12 +165,14 @@ class Upkeep:
         )
         for row in rows:
             reservation = dict(row)
-            await self._store.transact(lambda tx, reservation=reservation: self._lapse(tx, reservation, now_ms))  # type: ignore[misc]  # as above
+            await self._store.transact(partial(self._lapse, reservation=reservation, now_ms=now_ms))
 
     def _lapse(self, tx: Tx, reservation: dict[str, Any], now_ms: int) -> None:
         standing = tx.take(Table.RESERVATIONS, id=reservation["id"])
         if standing is None or standing["status"] not in {"REQUESTED", "ACCEPTED"}:
             return
+        if standing["order_id"] and tx.count(Table.SESSIONS, order_id=standing["order_id"]):
+            return  # its session has just begun; the news of it is on the way
         tx.change(Table.RESERVATIONS, {"status": "EXPIRED", "updated_ms": now_ms}, id=reservation["id"])
         body = {"reservation_id": reservation["id"], "order_id": reservation["order_id"]}
         tx.append([Fact("ReservationExpired", now_ms, body, reservation["station"], order_id=reservation["order_id"])])
@@ -170,10 +182,26 @@ class Upkeep:
         order = order_from(row)
         if order.state is not State.CONFIRMED:
             return
+        reason, by = "no_show", CancelledBy.NO_SHOW
+        if not self._could_be_used(reservations.from_row(standing)):
+            reason, by = "charger_unavailable", CancelledBy.PROVIDER  # whoever came could not charge: all goes back
         try:
-            self._ordering.cancel(tx, order, "no_show", CancelledBy.NO_SHOW, now_ms, {})
+            self._ordering.cancel(tx, order, reason, by, now_ms, {})
         except Refusal as refusal:
             log.info("upkeep.no_show_not_cancelled", order_id=order.order_id, why=refusal.detail)
+
+    def _could_be_used(self, it: Reservation) -> bool:
+        station = self._stations.get(it.station)
+        if station is None:
+            return False
+        reach = Reach(station.connected_ms, station.link_closed_ms, station.last_seen_ms)
+        whole = station.sockets.get((0, 0))
+        if whole is not None and whole.status in _OUT_OF_USE:
+            return False
+        if any(s.evse == it.evse and s.state in OPEN for s in station.sessions.values()):
+            return False  # 2.0.1's Occupied does not tell whose car it is
+        here = (s.status for s in station.sockets.values() if s.connector and s.evse == it.evse)
+        return reservations.could_be_used(it, reach, {status for status in here if status is not None})
 
     async def _retain(self) -> None:
         while True:

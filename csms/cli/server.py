@@ -8,11 +8,12 @@ import sys
 from asyncio import sslproto
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+
+from csms.realworld import file_stamp
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="TOML file; default CSMS_CONFIG, else ./csms.toml when it is there")
@@ -49,10 +50,6 @@ def _load(path: Path | None):  # type: ignore[no-untyped-def]  # Config is impor
     return settings
 
 
-def _stamp() -> str:
-    return datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-
-
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Hold the database's lock while its file is replaced: a running server would go on writing into the old one."""
@@ -86,8 +83,9 @@ def register(app: typer.Typer) -> None:
 def serve(config: ConfigOption = None) -> None:
     """Run the server until SIGTERM or Ctrl-C."""
     settings = _load(config)
-    from csms.compose import ServeProblem, run
     from csms.config import ConfigProblem
+    from csms.serving import run
+    from csms.settings import ServeProblem
 
     try:
         _run(run(settings))
@@ -129,7 +127,7 @@ def migrate(config: ConfigOption = None) -> None:
     with _said():
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _alone(settings.sqlite_path):
-            done = migrate_sqlite(settings.sqlite_path, stamp=_stamp())
+            done = migrate_sqlite(settings.sqlite_path, stamp=file_stamp())
     if not done.changed:
         typer.echo(f"{settings.sqlite_path}: already at {done.after}")
         return
@@ -180,7 +178,7 @@ def _restore(source: Path, path: Path, *, force: bool) -> None:
     if path.exists():
         typer.echo(f"kept: {_put_aside(path)}")
     incoming.replace(path)
-    done = migrate_sqlite(path, stamp=_stamp())
+    done = migrate_sqlite(path, stamp=file_stamp())
     typer.echo(f"{path}: restored from {source}, schema {done.after}")
 
 
@@ -188,7 +186,7 @@ def _put_aside(path: Path) -> Path:
     """Keep the database as one file; a damaged one, which is what restores are for, as the files it consists of."""
     from csms.storage.migrate import DatabaseProblem, backup_sqlite
 
-    kept = path.with_name(f"{path.name}.replaced-{_stamp()}")
+    kept = path.with_name(f"{path.name}.replaced-{file_stamp()}")
     files = [path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")]
     try:
         backup_sqlite(path, kept)
@@ -205,8 +203,8 @@ def _put_aside(path: Path) -> Path:
 def config_check(config: ConfigOption = None) -> None:
     """Read the configuration and say what is wrong with it, by file and line."""
     settings = _load(config)
-    from csms.compose import ServeProblem, check_names
     from csms.config import ConfigProblem
+    from csms.settings import ServeProblem, check_names
 
     try:
         check_names(settings)

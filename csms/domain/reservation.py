@@ -10,7 +10,7 @@ UTC ms.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -58,6 +58,15 @@ class Told(StrEnum):
 ACTIVE: Final = frozenset({Status.REQUESTED, Status.ACCEPTED})
 _OPEN_WORDS: Final = frozenset({"Occupied", "Faulted", "Unavailable", "Removed"})
 """A no that may become a yes by itself within the window."""
+_USABLE: Final = frozenset(
+    {
+        SocketStatus.AVAILABLE,
+        SocketStatus.PREPARING,
+        SocketStatus.OCCUPIED,
+        SocketStatus.FINISHING,
+        SocketStatus.RESERVED,
+    }
+)
 
 
 class Step(StrEnum):
@@ -157,6 +166,28 @@ def after_unsupported(it: Reservation) -> tuple[Status, Hold, Told]:
         return it.status, it.hold, Told.GONE
     hold = it.hold if it.order_id is not None else Hold.SOFT
     return Status.ACCEPTED, hold, Told.UNSUPPORTED
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """When a charger could be reached. `linked_ms`: since when it is connected, None while it is not; `unlinked_ms`:
+    when the link before that ended; `heard_ms`: when it was last heard."""
+
+    linked_ms: int | None = None
+    unlinked_ms: int | None = None
+    heard_ms: int | None = None
+
+
+def could_be_used(it: Reservation, reach: Reach, sockets: Collection[SocketStatus]) -> bool:
+    """Whether its holder could have charged before `expires_ms`, as far as is known then; `sockets` are the statuses
+    at its EVSE at that time. A charger that said no, was away all the while or has no socket to use there has let its
+    holder down."""
+    if it.told is Told.REFUSED or (sockets and _USABLE.isdisjoint(sockets)):
+        return False
+    if reach.linked_ms is None:
+        return reach.heard_ms is not None and reach.heard_ms > it.start_ms
+    before = reach.unlinked_ms is not None and reach.unlinked_ms > it.start_ms
+    return before or reach.linked_ms <= it.expires_ms
 
 
 def may_use(reserved: str | None, reserved_group: str | None, token: str | None, group: str | None) -> bool:

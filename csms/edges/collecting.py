@@ -6,12 +6,11 @@ The parts are stored by the edge as they come; whoever asked for the report wait
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 
-from csms.app.reports import Report, Reports
+from csms.app.reports import Report, Reports, parts
 from csms.domain.provisioning import is_whole
-from csms.ports import Clock, ReadTx, Store, Table
+from csms.ports import Clock, Store
 
 
 class Collecting:
@@ -36,15 +35,14 @@ class Collecting:
         try:
             while True:
                 news.clear()
-                found = await self._store.read(lambda tx: _parts(tx, *key))
-                bodies = {body["seqNo"]: body for body in found}
-                if is_whole({number: not body.get("tbc") for number, body in bodies.items()}):
-                    return [bodies[number] for number in sorted(bodies)], True
+                found = await self._store.read(lambda tx: parts(tx, *key))
+                if is_whole({part.seq_no: part.is_last for part in found}):
+                    return [part.body for part in found], True
                 try:
                     async with asyncio.timeout(self._patience_s):
                         await news.wait()
                 except TimeoutError:
-                    return [bodies[number] for number in sorted(bodies)], False
+                    return [part.body for part in found], False
         finally:
             del self._news[key]
 
@@ -55,9 +53,3 @@ class Collecting:
     async def _came(self, report: Report) -> None:
         if (news := self._news.get((report.station, report.kind, report.request_id))) is not None:
             news.set()
-
-
-def _parts(tx: ReadTx, station_id: str, kind: str, request_id: int) -> list[dict[str, Any]]:
-    """As they came: a repeated part counts in its last wording."""
-    rows = tx.many(Table.REPORTS, order="received_ms", station=station_id, kind=kind, request_id=request_id)
-    return [json.loads(row["body"]) for row in rows]

@@ -11,8 +11,10 @@ import hashlib
 import hmac
 import json
 import secrets
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,35 +51,69 @@ _PRINTABLE = range(0x20, 0x7F)
 _COMMAND_PAUSE_S = 10.0  # the word says it: one_command_per_10s
 _LATEST_ANSWER_S = 25.0  # chargers give a question up after 30 s and more (OCPP.md 6.1 MessageTimeout)
 _KEPT_ATTEMPTS = 200
+# Of 88 ms a look (four, for a hexadecimal password that is wrong), within the time a handshake has.
+_LOOKS_AT_ONCE = 2
+_MOST_LOOKS = 50
+_WRONG_FREELY = 5
+_REST_S = 2.0
+
+
+class Busy(Exception):
+    """The password cannot be looked at now; a moment later it can."""
 
 
 class Passwords:
-    """Hashing and checking of Basic passwords."""
+    """Hashing and checking of Basic passwords.
 
-    def __init__(self) -> None:
+    A look at a password nobody remembers is dear, and strangers can ask for one: looks have threads of their own,
+    only so many wait, each charger has one at a time, and one that is often wrong waits between two.
+    """
+
+    def __init__(self, steady_s: Callable[[], float] = time.monotonic) -> None:
         self._hasher = PasswordHasher()
+        self._steady_s = steady_s
         self._key = secrets.token_bytes(32)
         self._known: dict[str, bytes] = {}  # stored hash -> keyed digest of the password that fitted it
+        self._wrong: dict[str, tuple[int, float]] = {}  # stored hash -> how often wrong in a row, and when last
+        self._looking: set[str] = set()
+        self._threads = ThreadPoolExecutor(_LOOKS_AT_ONCE, thread_name_prefix="passwords")
 
     async def hash(self, password: str) -> str:
         """The stored form."""
         return await asyncio.to_thread(self._hasher.hash, password)
 
     async def fits(self, stored: str, candidates: list[bytes]) -> bool:
-        """Whether one of the candidates is the password behind `stored`."""
+        """Whether one of the candidates is the password behind `stored`. Raises Busy."""
         known = self._known.get(stored)
         digests = [hashlib.blake2b(candidate, key=self._key, digest_size=32).digest() for candidate in candidates]
         if known is not None:
             # A wrong password must not cost a hash either, or a storm of them would stop the node.
             return any(hmac.compare_digest(known, digest) for digest in digests)
-        for candidate, digest in zip(candidates, digests, strict=True):
+        often, last_s = self._wrong.get(stored, (0, 0.0))
+        is_resting = often >= _WRONG_FREELY and self._steady_s() - last_s < _REST_S
+        if is_resting or stored in self._looking or len(self._looking) >= _MOST_LOOKS:
+            raise Busy
+        self._looking.add(stored)
+        try:
+            fitting = await asyncio.get_running_loop().run_in_executor(self._threads, self._look, stored, candidates)
+        finally:
+            self._looking.discard(stored)
+        if fitting is None:
+            self._wrong[stored] = often + 1, self._steady_s()
+            return False
+        self._known[stored] = digests[fitting]
+        self._wrong.pop(stored, None)
+        return True
+
+    def _look(self, stored: str, candidates: list[bytes]) -> int | None:
+        """In a thread: which candidate it is."""
+        for number, candidate in enumerate(candidates):
             try:
-                await asyncio.to_thread(self._hasher.verify, stored, candidate)
+                self._hasher.verify(stored, candidate)
             except (VerificationError, InvalidHashError):
                 continue
-            self._known[stored] = digest
-            return True
-        return False
+            return number
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +253,7 @@ class Gate:
         """By the profile that was asked of the charger, which counts from its first connection with it; else by the
         one in force. There is no way back: from then on the lower one is refused (A05.FR.07)."""
         pending = station.security_profile_pending
-        if pending is not None:
+        if pending is not None and pending > station.security_profile:
             entry = await self._check(station, attempt, pending)
             if isinstance(entry, _Entry):
                 await self._raise_profile(station, pending)
@@ -254,7 +290,11 @@ class Gate:
         )
         if problem is not None:
             return Admission.refuse(403, problem)
-        if await self._certificates.presented(station.id, about.serial) == CertificateState.REVOKED:
+        try:
+            state = await self._certificates.presented(station.id, about.serial, attempt.peer_certificate_der)
+        except BadCertificate as foreign:
+            return Admission.refuse(403, f"The charger's certificate is of no use: {foreign}.")
+        if state == CertificateState.REVOKED:
             return Admission.refuse(403, "The charger's certificate was revoked.")
         return _Entry(about.common_name)
 
@@ -267,12 +307,15 @@ class Gate:
         candidates = _candidates(credentials)
         if self._strict and PASSWORD_HEX_AS_TEXT not in station.quirks:
             candidates = candidates[:1]
-        if station.password_hash is not None and await self._passwords.fits(station.password_hash, candidates):
-            return _Entry()
-        pending = station.password_pending_hash
-        if pending is not None and await self._passwords.fits(pending, candidates):
-            await self._promote(station, pending)
-            return _Entry()
+        try:
+            if station.password_hash is not None and await self._passwords.fits(station.password_hash, candidates):
+                return _Entry()
+            pending = station.password_pending_hash
+            if pending is not None and await self._passwords.fits(pending, candidates):
+                await self._promote(station, pending)
+                return _Entry()
+        except Busy:
+            return Admission.refuse(503, "Too many passwords are to be looked at; please come back in a moment.")
         return Admission.refuse(401, "The password is wrong.")
 
     async def _promote(self, station: Station, pending: str) -> None:

@@ -18,7 +18,7 @@ A transport-neutral command is a kind and a flat payload; its members are named 
     ClearDisplayMessage  message_no                              (2.0.1)
     GetDisplayMessages request_id, numbers?, priority?, state?   (2.0.1)
     Limit              tx_id, evse, connector, watts | amperes, phases?, profile_id?, stack_level?
-    SetProfile         profile, evse?, connector?                (a profile in OCPP's shape; no place: the whole charger)
+    SetProfile         profile, evse?, connector?                (in OCPP's shape; no place: the whole charger)
     ClearProfile       profile_id? | evse?, connector?, purpose?, stack_level?
     CompositeSchedule  duration_s, unit?, evse?, connector?
     GetProfiles        request_id, evse?, purpose?, stack_level?, profile_ids?, sources?           (2.0.1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import re
 import socket
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -17,16 +18,23 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp.abc import ResolveResult
 from aiohttp.resolver import ThreadedResolver
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from csms.pki.authority import BuiltinAuthority
 from csms.pki.ocsp import Question, Verdict, read_response
 from csms.pki.reading import BadCertificate
+from csms.pki.requests import read_request
 
 _LONGEST_CHAIN: Final = 64 << 10
 _LONGEST_OCSP: Final = 16 << 10
 _LONGEST_EXI: Final = 64 << 10
 _POOL_S: Final = 30.0
-_KEPT_VERDICTS: Final = 10_000
+_KEPT_VERDICTS: Final = 1000  # 16 KiB each at worst: chargers choose the responders
+# As plain as every reader of addresses reads it alike: digits of other scripts or a login in front make two of them
+# see two hosts.
+_RESPONDER: Final = re.compile(
+    r"https?://(?:(?P<name>[a-z0-9.-]+)|\[(?P<ip6>[0-9a-f:.]+)\])(?::\d+)?(?:[/?][!-~]*)?", re.IGNORECASE | re.ASCII
+)
 _KEPT_MS: Final = 3_600_000  # a revocation is heard of after an hour, whatever the responder allows
 _KEPT_WITHOUT_TERM_MS: Final = 300_000
 
@@ -60,7 +68,9 @@ class ExternalSigner:
     async def sign(self, csr: str, *, use: str, station: str) -> str:
         """A PEM chain for a request that was found good. Raises Unreachable."""
         headers = {"Content-Type": "application/x-pem-file", "X-Charger-Id": station, "X-Certificate-Use": use}
-        status, body = await _post(self._url, csr.encode(), headers, self._timeout_s, _LONGEST_CHAIN)
+        # Written anew from what was judged: a charger may put a second request behind the first.
+        asked = read_request(csr).public_bytes(Encoding.PEM)
+        status, body = await _post(self._url, asked, headers, self._timeout_s, _LONGEST_CHAIN)
         if status not in {200, 201}:
             raise Unreachable(f"the certificate authority answered HTTP {status}")
         try:
@@ -79,7 +89,8 @@ class Responders:
         self._private_hosts = private_hosts
         self._timeout_s = timeout_s
         self._now_ms = now_ms
-        self._verdicts: dict[Question, tuple[int, Verdict]] = {}
+        # By question and whether the issuer was at hand: what nobody could check is not taken for checked.
+        self._verdicts: dict[tuple[Question, bool], tuple[int, Verdict]] = {}
 
     def can_ask(self, question: Question) -> bool:
         """Whether anybody is known who could answer."""
@@ -87,7 +98,8 @@ class Responders:
 
     async def ask(self, question: Question, issuer: Any = None) -> Verdict:
         """The verdict; signed by the issuer when that is at hand. Raises Unreachable, BadCertificate."""
-        kept = self._verdicts.get(question)
+        key = question, issuer is not None
+        kept = self._verdicts.get(key)
         if kept is not None and self._now_ms() < kept[0]:
             return kept[1]
         url = self._override or question.responder
@@ -103,7 +115,7 @@ class Responders:
         if len(self._verdicts) >= _KEPT_VERDICTS:
             self._verdicts.pop(next(iter(self._verdicts)))
         until_ms = now_ms + (_KEPT_MS if verdict.until_ms is not None else _KEPT_WITHOUT_TERM_MS)
-        self._verdicts[question] = (min(until_ms, verdict.until_ms or until_ms), verdict)
+        self._verdicts[key] = (min(until_ms, verdict.until_ms or until_ms), verdict)
         return verdict
 
 
@@ -146,13 +158,10 @@ class _PublicOnly(ThreadedResolver):
 
 
 def _check_host(url: str, private_hosts: frozenset[str]) -> None:
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError as error:
-        raise Unreachable(f"{url[:100]} is no address of an OCSP responder") from error
-    if parts.scheme.lower() not in {"http", "https"} or not host:
+    found = _RESPONDER.fullmatch(url)
+    if found is None:
         raise Unreachable(f"{url[:100]} is no address of an OCSP responder")
+    host = (found["name"] or found["ip6"]).lower()
     try:
         is_private = not ipaddress.ip_address(host).is_global
     except ValueError:

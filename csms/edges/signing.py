@@ -17,11 +17,11 @@ import structlog
 from csms.app.certificates import Certificates
 from csms.app.reports import Report
 from csms.app.stations import Station
-from csms.domain.certificate import DAY_MS, State, Use, names_of
+from csms.domain.certificate import DAY_MS, FOR_US, State, Use, names_of
 from csms.edges.ocppj.codes import Version
 from csms.edges.pkiweb import Unreachable
 from csms.edges.steward import NoAnswer, SaidNo, Steward, Visit
-from csms.pki.reading import BadCertificate, chain_of, pem_of
+from csms.pki.reading import BadCertificate, chain_of, common_name, pem_of
 from csms.pki.requests import check_request, read_request
 from csms.ports import Clock, ReadTx, Row, Store, Table
 
@@ -140,7 +140,7 @@ class Signing:
             return None
         try:
             chain = await self._signer.sign(row["pem"], use=row["use"], station=row["station"])
-            _check_answer(chain, row["pem"])
+            _check_answer(chain, row["pem"], row["use"])
         except Unreachable as trouble:
             await self._certificates.delayed(row, str(trouble))
             raise NoAnswer(str(trouble)) from trouble
@@ -196,10 +196,14 @@ def trigger_of(version: Version, use: str) -> tuple[str, dict[str, Any]]:
     return "TriggerMessage", {"requestedMessage": _TRIGGERS[Use(use)]}
 
 
-def _check_answer(chain: str, csr: str) -> None:
+def _check_answer(chain: str, csr: str, use: str) -> None:
     """An authority may make mistakes, too; a charger that gets another's certificate locks itself out."""
-    if chain_of(chain)[0].public_key() != read_request(csr).public_key():
+    leaf, request = chain_of(chain)[0], read_request(csr)
+    if leaf.public_key() != request.public_key():
         raise BadCertificate("its certificate is for another key")
+    asked, given = common_name(request.subject) or "", common_name(leaf.subject) or ""
+    if use in FOR_US and asked.casefold() != given.casefold():
+        raise BadCertificate(f"its certificate names {given or 'nobody'}, not {asked}")
 
 
 def _shortened(chain: str, limit: int) -> str | None:

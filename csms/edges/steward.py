@@ -81,6 +81,7 @@ class Visit:
 def visit_now(stations: Stations, station_id: str, raw: Callable[..., Awaitable[RawAnswer]]) -> Visit:
     """A charger that is there, to be asked beside the errands. Refuses UNKNOWN_STATION, STATION_OFFLINE."""
     station = stations.present(station_id)
+    assert station.transport is not None  # a link has one
     return Visit(station, Version(station.transport), raw)
 
 

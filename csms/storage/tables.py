@@ -617,6 +617,7 @@ certificates = Table(
     Column("updated_ms", BigInteger, nullable=False),
     Index("certificates_by_station", "station", "role"),
     Index("certificates_by_expiry", "role", "expires_ms"),
+    Index("certificates_by_serial", "serial", "role"),
 )
 
 vehicles = Table(

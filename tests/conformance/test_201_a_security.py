@@ -207,10 +207,10 @@ async def test_a_14_the_station_rejects_the_certificate(world: World) -> None:
         assert (await cs.ask("SignCertificate", asked))["status"] == "Accepted"
         sent = await cs.until_asked("CertificateSigned")
         assert sent["certificateType"] == "ChargingStationCertificate"
-        assert renewing.own().certificate.public_key() == renewing.key.public_key()
         said = {"type": "InvalidChargingStationCertificate", "timestamp": at()}
         assert await cs.ask("SecurityEventNotification", said) == {}
         assert (await world.certificate("A14", "rejected"))["detail"] == "the charger answered Rejected"
+        assert renewing.own().certificate.public_key() == renewing.key.public_key()
         cases = (await world.server.api("GET", "/api/v1/cases?charger_id=A14&type=CERTIFICATE"))["items"]
         assert len(cases) == 1
         assert len(cs.questions("CertificateSigned")) == 1  # and is not pressed upon it again

@@ -9,10 +9,10 @@ from csms.app.charging import Charging
 from csms.app.stations import Stations
 from csms.app.tokens import Tokens
 from csms.bus.inprocess import InProcessBell
-from csms.compose import RealClock, RealIds
 from csms.domain.reported import Started
 from csms.domain.session import Timing
 from csms.ports import Table, Unit
+from csms.realworld import RealClock, RealIds
 from csms.storage.migrate import migrate_sqlite
 from csms.storage.sqlite import SqliteStore
 

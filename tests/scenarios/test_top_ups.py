@@ -13,7 +13,6 @@ from csms.app.buying import Buying
 from csms.app.orders import add_order, ledger_of, post
 from csms.app.paying import ask_top_up
 from csms.bus.inprocess import InProcessBell
-from csms.compose import RealClock
 from csms.domain.breakdown import Breakdown, Component, ComponentKind, Role
 from csms.domain.ledger import money_collected, order_placed, outstanding
 from csms.domain.order import Order, Payment, PaymentStatus, State, Want, WantKind
@@ -22,6 +21,7 @@ from csms.domain.settlement import Charge, settle
 from csms.domain.tariff import Rate, Tariff, Terms
 from csms.payments.simulated import SimulatedGateway
 from csms.ports import Table, Tx
+from csms.realworld import RealClock
 from csms.storage.migrate import migrate_sqlite
 from csms.storage.sqlite import SqliteStore
 

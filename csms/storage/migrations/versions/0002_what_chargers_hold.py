@@ -36,6 +36,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("certificates", schema=None) as batch_op:
         batch_op.create_index("certificates_by_expiry", ["role", "expires_ms"], unique=False)
+        batch_op.create_index("certificates_by_serial", ["serial", "role"], unique=False)
         batch_op.create_index("certificates_by_station", ["station", "role"], unique=False)
 
     op.create_table(
