@@ -32,9 +32,9 @@ VEHICLE: Final = "vehicle"
 _SOURCES: Final = {"EMS": -1, "Other": -2, "SO": -3, "CSO": -4}  # a limit that came without a profile has no number
 _PLANNED: Final = -10  # what the car said it will do
 _PLANNED_PURPOSE: Final = "EVChargingSchedule"
+_OF_TRANSACTIONS: Final = ("TxProfile", _PLANNED_PURPOSE)
 _EXTERNAL: Final = "ChargingStationExternalConstraints"
 _PHASES: Final = {"AC_1_PHASE": 1, "AC_2_PHASE": 2, "AC_2_PHASE_SPLIT": 2}
-_RECENT: Final = 200
 
 
 class ChargingProfiles:
@@ -104,7 +104,7 @@ class ChargingProfiles:
         if not report.is_last:
             return
 
-        def query(tx: ReadTx) -> tuple[dict[str, Any] | None, set[tuple[int, int]]]:
+        def query(tx: ReadTx) -> tuple[Mapping[str, Any] | None, set[tuple[int, int]]]:
             named = {
                 (int(part.body["evseId"]), int(profile["id"]))
                 for part in parts(tx, report.station, report.kind, report.request_id)
@@ -168,12 +168,19 @@ class ChargingProfiles:
 
     async def on_facts(self, facts: Sequence[Fact]) -> None:
         """A profile sent with a start gets its transaction; with the transaction go all of its profiles."""
+        stations = sorted({fact.station for fact in facts if fact.station is not None})
+        held = await self._store.read(
+            lambda tx: tx.many(Table.INSTALLED_PROFILES, station=stations, purpose=_OF_TRANSACTIONS)
+        )
+        holding = {row["station"] for row in held}
+        concerned = [fact for fact in facts if fact.station in holding]  # hardly ever any: most sessions have none
 
         def work(tx: Tx) -> None:
-            for fact in facts:
+            for fact in concerned:
                 (_bind if fact.kind == "SessionStarted" else _forget)(tx, fact)
 
-        await self._store.transact(work)
+        if concerned:
+            await self._store.transact(work)
 
 
 # -- what an operator asks for
@@ -312,17 +319,12 @@ def _is_asked_for(row: Row, question: Mapping[str, Any]) -> bool:
     )
 
 
-def _question(tx: ReadTx, report: Report) -> dict[str, Any] | None:
+def _question(tx: ReadTx, report: Report) -> Mapping[str, Any] | None:
     """Our GetChargingProfiles that this report answers; None when it is not among the last things asked."""
-    rows = tx.many(Table.INSTRUCTIONS, order="-issued_ms", limit=_RECENT, station=report.station, kind=Kind.RAW.value)
-    for row in rows:
-        payload = json.loads(row["payload"])
-        if payload.get("action") == "GetChargingProfiles" and payload["payload"]["requestId"] == report.request_id:
-            asked: dict[str, Any] = payload["payload"]
-            return asked
-        if payload.get(instructions.COMMAND) == "GetProfiles" and payload["request_id"] == report.request_id:
-            return _asked(payload)
-    return None
+    asked, is_command = instructions.question(
+        tx, report.station, report.request_id, action="GetChargingProfiles", command="GetProfiles"
+    )
+    return (_asked(asked) if is_command else asked) or None
 
 
 def _asked(command: Mapping[str, Any]) -> dict[str, Any]:
@@ -386,7 +388,7 @@ def _forget(tx: Tx, fact: Fact) -> None:
     if session is None:
         return
     names = set(json.loads(session["tx_ids"]))
-    for row in tx.many(Table.INSTALLED_PROFILES, station=fact.station, purpose=("TxProfile", _PLANNED_PURPOSE)):
+    for row in tx.many(Table.INSTALLED_PROFILES, station=fact.station, purpose=_OF_TRANSACTIONS):
         never_bound = row["tx_id"] is None and row["evse"] in (0, session["evse"])
         if row["tx_id"] in names or never_bound:
             _drop(tx, row)

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from csms.app.calls import CallAnswered, Calls
-from csms.app.instructions import COMMAND
+from csms.app.instructions import COMMAND, question
 from csms.app.reports import Report, Reports, parts
-from csms.domain.units import to_ms
 from csms.ports import Fact, ReadTx, Row, Store, Table, Tx
 
 ASKED: Final = "asked"
@@ -27,7 +25,6 @@ CLEARED: Final = "cleared"
 _SET: Final = "SetDisplayMessage"
 _GET: Final = "GetDisplayMessages"
 _FAILURES: Final = frozenset({"InstructionRefused", "InstructionExpired"})
-_LOOK_BACK: Final = 50  # instructions searched for the question that a report answers
 
 
 class Displays:
@@ -48,7 +45,10 @@ class Displays:
     async def on_facts(self, facts: Sequence[Fact]) -> None:
         """Transactions have ended, and with them the messages that belonged to them (O02); or a message did not even
         reach the station."""
-        concerned = [fact for fact in facts if fact.kind not in _FAILURES or fact.body["kind"] == "raw"]
+        stations = sorted({fact.station for fact in facts if fact.kind not in _FAILURES and fact.station is not None})
+        shown = await self._store.read(lambda tx: tx.many(Table.DISPLAY_MESSAGES, station=stations, state=SHOWN))
+        showing = {row["station"] for row in shown}  # hardly ever any: most sessions end without a message
+        concerned = [f for f in facts if (f.body["kind"] == "raw" if f.kind in _FAILURES else f.station in showing)]
 
         def work(tx: Tx) -> None:
             for fact in concerned:
@@ -125,19 +125,19 @@ class Displays:
                 row = tx.take(Table.DISPLAY_MESSAGES, station=station, id=message["id"])
                 if row is None or row["updated_ms"] <= at_ms:
                     _save(tx, station, message, SHOWN, None, at_ms)
-            question = _question(tx, report) if report.is_last else None
-            if question is not None:
+            asked = _question(tx, report) if report.is_last else None
+            if asked is not None:
                 whole = parts(tx, station, report.kind, report.request_id)
                 told = {message["id"] for part in whole for message in part.body.get("messageInfo") or ()}
-                self._only(tx, station, question, told, at_ms)
+                self._only(tx, station, asked, told, at_ms)
 
         await self._store.transact(work)
 
     @staticmethod
-    def _only(tx: Tx, station: str, question: Mapping[str, Any], told: set[int], at_ms: int) -> None:
+    def _only(tx: Tx, station: str, asked: Mapping[str, Any], told: set[int], at_ms: int) -> None:
         """Of the messages that the question fits, the station shows just those it told."""
         for row in tx.many(Table.DISPLAY_MESSAGES, station=station, state=SHOWN):
-            if row["id"] not in told and row["updated_ms"] <= at_ms and _fits(json.loads(row["data"]), question):
+            if row["id"] not in told and row["updated_ms"] <= at_ms and _fits(json.loads(row["data"]), asked):
                 _change(tx, row, at_ms, state=CLEARED, detail="the station does not show it any more")
 
 
@@ -149,32 +149,16 @@ def ask(tx: Tx, station: str, message: Mapping[str, Any], asked_ms: int) -> None
         _save(tx, station, message, ASKED, None, asked_ms)
 
 
-def instant(text: str | None) -> int | None:
-    """A time as it stands on the wire; None for one that cannot be read."""
-    try:
-        at = datetime.fromisoformat(text) if text else None
-    except ValueError:
-        return None
-    return to_ms(at if at.tzinfo is not None else at.replace(tzinfo=UTC)) if at is not None else None
-
-
 def _question(tx: ReadTx, report: Report) -> Mapping[str, Any] | None:
     """The GetDisplayMessages that a report answers."""
-    asked = tx.many(Table.INSTRUCTIONS, order="-issued_ms", limit=_LOOK_BACK, station=report.station, kind="raw")
-    for row in asked:
-        payload = json.loads(row["payload"])
-        if payload.get(COMMAND) == _GET and payload.get("request_id") == report.request_id:
-            return {**payload, "id": payload.get("numbers")}
-        question = payload.get("payload") if payload.get("action") == _GET else None
-        if isinstance(question, dict) and question.get("requestId") == report.request_id:
-            return question
-    return None
+    asked, is_command = question(tx, report.station, report.request_id, action=_GET, command=_GET)
+    return ({**asked, "id": asked.get("numbers")} if is_command else asked) or None
 
 
-def _fits(message: Mapping[str, Any], question: Mapping[str, Any]) -> bool:
-    if question.get("id") and message["id"] not in question["id"]:
+def _fits(message: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+    if asked.get("id") and message["id"] not in asked["id"]:
         return False
-    return all(question.get(name) in {None, message.get(name)} for name in ("priority", "state"))
+    return all(asked.get(name) in {None, message.get(name)} for name in ("priority", "state"))
 
 
 def _save(tx: Tx, station: str, message: Mapping[str, Any], state: str, detail: str | None, at_ms: int) -> None:

@@ -13,7 +13,7 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 
 import structlog
@@ -40,6 +40,16 @@ class FollowerHealth:
     error: str | None = None
 
 
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """A follower that has read everything so far."""
+
+    kinds: frozenset[str]
+    cursor: int
+    has_moved: bool = False
+    event: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class Tail:
     """The end of the journal, read once for all followers."""
 
@@ -48,7 +58,7 @@ class Tail:
         self._bell = bell
         self._facts: list[Fact] = []
         self._start = 0  # everything after this and up to `newest` is in memory
-        self._news = asyncio.Event()
+        self._waiters: set[_Waiter] = set()
         self.newest = 0
 
     async def open(self) -> None:
@@ -57,19 +67,41 @@ class Tail:
         self._start = self.newest = rows[0]["seq"] if rows else 0
 
     async def run(self) -> None:
-        """Read on, for ever."""
+        """Read on, for ever. Trouble of the store passes or is for others to tell; the followers only wait."""
+        now_s = asyncio.get_running_loop().time
         while True:
-            facts = await self._store.read(lambda tx: tx.facts(self.newest, _BATCH))
-            if not facts:
-                await self._bell.wait("journal", _IDLE_S)
+            try:
+                facts = await self._store.read(lambda tx: tx.facts(self.newest, _BATCH))
+            except Exception:
+                log.exception("journal.not_read", newest=self.newest)
+                await asyncio.sleep(_FIRST_PAUSE_S)
                 continue
+            if not facts:
+                await self._rest(now_s)
+                continue
+            before, self.newest = self.newest, facts[-1].seq
             self._facts += facts
-            self.newest = facts[-1].seq
             if len(self._facts) > 2 * _KEPT_FACTS:
                 del self._facts[:-_KEPT_FACTS]
                 self._start = self._facts[0].seq - 1
-            news, self._news = self._news, asyncio.Event()
-            news.set()
+            self._wake({fact.kind for fact in facts}, before)
+
+    async def _rest(self, now_s: Callable[[], float]) -> None:
+        """Wait for news. When none comes, those who have moved on write down how far they are."""
+        moved = [waiter for waiter in self._waiters if waiter.has_moved]
+        begun_s = now_s()
+        await self._bell.wait("journal", _SAVE_EVERY_S if moved else _IDLE_S)
+        if now_s() - begun_s >= _SAVE_EVERY_S:
+            for waiter in moved:
+                waiter.event.set()
+
+    def _wake(self, kinds: set[str], before: int) -> None:
+        """Wake whom the new facts concern; for the others, who had read all that was before, they are read."""
+        for waiter in self._waiters:
+            if waiter.cursor == before and waiter.kinds and waiter.kinds.isdisjoint(kinds):
+                waiter.cursor, waiter.has_moved = self.newest, True
+            else:
+                waiter.event.set()
 
     async def after(self, cursor: int) -> list[Fact]:
         """The next facts behind a cursor, none when there are none yet."""
@@ -80,14 +112,21 @@ class Tail:
             return self._facts[first : first + _BATCH]
         return await self._store.read(lambda tx: tx.facts(cursor, _BATCH))
 
-    async def news(self, cursor: int, timeout_s: float) -> None:
-        """Return when there is something behind the cursor, or after `timeout_s`."""
-        if cursor >= self.newest:
-            news = self._news
+    async def news(self, cursor: int, kinds: frozenset[str], timeout_s: float) -> int:
+        """Wait for a fact of these kinds behind the cursor (any kind when there are none), `timeout_s` at most. The
+        cursor then: it may have moved on over facts of other kinds."""
+        if cursor < self.newest:
+            return cursor
+        waiter = _Waiter(kinds, cursor)
+        self._waiters.add(waiter)
+        try:
             # Not wait_for: before Python 3.12 it swallows a cancellation that meets the event.
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
-                    await news.wait()
+                    await waiter.event.wait()
+        finally:
+            self._waiters.discard(waiter)
+        return waiter.cursor
 
 
 class Followers:
@@ -119,15 +158,16 @@ class Followers:
         saved_s = now_s()
         pause_s = _FIRST_PAUSE_S
         while True:
-            if health.cursor != saved and now_s() - saved_s >= _SAVE_EVERY_S:
-                await self._store.transact(_saved(follower.name, health.cursor))
-                saved, saved_s = health.cursor, now_s()
-            facts = await self._tail.after(health.cursor)
-            if not facts:
-                await self._tail.news(health.cursor, _IDLE_S if health.cursor == saved else _SAVE_EVERY_S)
-                continue
-            wanted = [fact for fact in facts if not follower.kinds or fact.kind in follower.kinds]
             try:
+                if health.cursor != saved and now_s() - saved_s >= _SAVE_EVERY_S:
+                    await self._store.transact(_saved(follower.name, health.cursor))
+                    saved, saved_s, health.error = health.cursor, now_s(), None
+                facts = await self._tail.after(health.cursor)
+                if not facts:
+                    patience_s = _IDLE_S if health.cursor == saved else _SAVE_EVERY_S
+                    health.cursor = await self._tail.news(health.cursor, follower.kinds, patience_s)
+                    continue
+                wanted = [fact for fact in facts if not follower.kinds or fact.kind in follower.kinds]
                 if wanted:
                     await follower.on_facts(wanted)
             except asyncio.CancelledError:

@@ -136,7 +136,9 @@ class Reserving:
 
     async def on_facts(self, facts: Sequence[Fact]) -> None:
         """Sessions that use a reservation, and questions that were never answered; telling twice changes nothing."""
-        concerned = [f for f in facts if f.kind == "SessionStarted" or f.body.get("kind") == Kind.RAW.value]
+        started = [fact for fact in facts if fact.kind == "SessionStarted"]
+        reserved, sold = await self._store.read(lambda tx: _reserved(tx, started)) if started else (set(), set())
+        concerned = [fact for fact in facts if _is_concerned(fact, reserved, sold)]  # hardly ever any
         if not concerned:
             return
 
@@ -369,6 +371,21 @@ def _refused(tx: Tx, it: Reservation, word: str, now_ms: int) -> None:
         station=it.station,
         order_id=it.order_id,
     )
+
+
+def _reserved(tx: ReadTx, started: list[Fact]) -> tuple[set[str], set[str]]:
+    """Of the chargers and orders of these starts, those with a reservation."""
+    stations = sorted({fact.station for fact in started if fact.station is not None})
+    orders = sorted({fact.order_id for fact in started if fact.order_id is not None})
+    at_stations = tx.many(Table.RESERVATIONS, station=stations, status=_ACTIVE)
+    of_orders = tx.many(Table.RESERVATIONS, order_id=orders, status=_ACTIVE) if orders else []
+    return {row["station"] for row in at_stations}, {row["order_id"] for row in of_orders}
+
+
+def _is_concerned(fact: Fact, reserved: set[str], sold: set[str]) -> bool:
+    if fact.kind != "SessionStarted":
+        return bool(fact.body.get("kind") == Kind.RAW.value)
+    return fact.station in reserved or fact.order_id in sold or fact.body.get("reservation_id") is not None
 
 
 def _used(tx: Tx, fact: Fact) -> None:
