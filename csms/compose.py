@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from typing import Any
 
@@ -58,6 +59,7 @@ from csms.app.upkeep import Upkeep
 from csms.bus.inprocess import InProcessBell
 from csms.config import Config
 from csms.domain.clock import ClockModel
+from csms.edges.answershape import shaped_of
 from csms.edges.availability import AvailabilityEdge
 from csms.edges.collecting import Collecting
 from csms.edges.exchange import Desk
@@ -140,7 +142,6 @@ class ApiTolerance:
 class ApiCharging:
     """Sessions, as far as a person may touch them."""
 
-    stations: Stations
     charging: Charging
 
     async def close_session(self, session_id: str, reason: str, who: str) -> None:
@@ -319,7 +320,7 @@ class System:
             count=lambda outcome: self.metrics_of.calls.labels(outcome).inc(),
         )
         self.reports = Reports(self.store)
-        self.calls = Calls(self.store)
+        self.calls = Calls(self.store, partial(shaped_of, self.stations_of))
         self.reserving = Reserving(
             store=self.store, stations=self.stations_of, ids=self.ids, bell=self.bell,
             ahead_ms=int(config.limits.reserve_ahead_s * 1000),
@@ -353,7 +354,7 @@ class System:
             raw=self.pump.raw, steward=self.steward, public_url=config.files.public_url or public_url,
             key=settings.files_key(config), limits=settings.file_limits(config),
         )  # fmt: skip
-        self.maintenance.listen(self.reports, self.calls)
+        self.maintenance.listen(self.calls, self.reports)
         self.mute = Mute(
             store=self.store,
             stations=self.stations_of,
@@ -402,7 +403,7 @@ class System:
         # the operator API's view
         self.stations = ApiStations(self.stations_of, self.reloading.changed, self.gate.on_boot)
         self.instructing = self.pump
-        self.charging = ApiCharging(self.stations_of, self.charging_of)
+        self.charging = ApiCharging(self.charging_of)
         self.catalogue = ApiCatalogue(self.reloading.changed)
         self.tolerance = ApiTolerance(self.profiles, self.stations_of, self.desk.oddities)
         self.credentials = Rotation(
@@ -411,7 +412,7 @@ class System:
 
     def _compose_provisioning(self) -> None:
         wanted = self.config.provisioning
-        collecting = Collecting(self.store, self.clock, self.reports, wanted.report_s)
+        collecting = Collecting(self.store, self.reports, wanted.report_s)
         self.triggers = Triggers(time.monotonic)
         self.provisioning = Provisioner(
             book=self.provisioning_of,
@@ -425,7 +426,7 @@ class System:
             is_auto=wanted.apply == "auto",
             check_every_h=wanted.check_every_h,
         )
-        self.provisioning.register(self.calls, self.reports)
+        self.provisioning.listen(self.calls, self.reports)
         self.monitoring = Monitoring(
             store=self.store,
             stations=self.stations_of,
@@ -434,7 +435,7 @@ class System:
             collecting=collecting,
             raw=self.pump.raw,
         )
-        self.monitoring.register(self.calls, self.reports)
+        self.monitoring.listen(self.calls, self.reports)
 
     def _compose_local_lists(self) -> None:
         access = self.config.access

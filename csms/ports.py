@@ -218,6 +218,10 @@ class TooBig(Exception):
     """A file is larger than it may be; what had come of it is gone."""
 
 
+class NotKept(Exception):
+    """The disk does not take a file: it is full, or fails; what had come of it is gone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """A file that has come in full and has no name yet. Digests in hexadecimal."""
@@ -232,7 +236,7 @@ class Files(Protocol):
     """Large files beside the store: firmware, and what chargers upload. A name is `folder/id`, both made by us."""
 
     async def draft(self, chunks: AsyncIterator[bytes], limit: int) -> Draft:
-        """Take a file of at most `limit` bytes. Raises TooBig; whatever ends it early leaves nothing behind."""
+        """Take a file of at most `limit` bytes. Raises TooBig, NotKept; what ends it early leaves nothing behind."""
         ...
 
     async def keep(self, draft: Draft, name: str) -> None:

@@ -18,7 +18,6 @@ DEFAULT_SUBPROTOCOL: Final = "default_subprotocol"
 ID_FROM_QUERY: Final = "id_from_query"
 PASSWORD_HEX_AS_TEXT: Final = "password_hex_as_text"  # noqa: S105 - a word
 TLS_RELIC: Final = "tls_relic"
-TZ_MISSING_UTC: Final = "tz_missing=UTC"
 TZ_MISSING_IST: Final = "tz_missing=IST"
 IST_SENT_AS_Z: Final = "ist_sent_as_z"
 ENERGY_SAMPLES_ARE_KWH: Final = "energy_unit_override=kWh"
@@ -129,7 +128,7 @@ QUIRKS: Final[Mapping[str, Quirk]] = {
     ),
     "start.match_by_socket": Quirk(
         "starts under a token of its own after a remote start: the start we asked for at that socket is meant",
-        "csms/app/charging.py",
+        "csms/app/verdicts.py",
     ),
 }  # fmt: skip
 

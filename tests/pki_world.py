@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 from cryptography import x509
@@ -246,8 +246,16 @@ class Pool:
         return web.Response(text=json.dumps({"status": self.status, "exiResponse": exi}))
 
 
+class Service(Protocol):
+    """What answers POSTs."""
+
+    url: str
+
+    async def answer(self, incoming: web.Request) -> web.Response: ...
+
+
 @asynccontextmanager
-async def serving(*services: Responder | SigningService | Pool) -> AsyncIterator[None]:
+async def serving(*services: Service) -> AsyncIterator[None]:
     """Let them listen; their `url` is set."""
     app = web.Application()
     for number, service in enumerate(services):

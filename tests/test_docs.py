@@ -233,12 +233,15 @@ def test_configuration_keys_named_in_a_document_exist(path: Path) -> None:
             assert f"{section}.{name}" in keys, f"{section}.{name}"
 
 
+_JOURNALLING = {"Fact", "_fact", "put_session_fact", "put_station_fact"}
+
+
 def _journalled() -> set[str]:
     """Every kind of fact the program can write, read off its source."""
     kinds = {fact.kind for fact in vars(order_facts).values() if isinstance(getattr(fact, "kind", None), str)}
     for _, module in _source("csms", "beckn_adapter"):
         for node in ast.walk(module):
-            if isinstance(node, ast.Call) and _called(node) in {"Fact", "_fact", "_session_fact"}:
+            if isinstance(node, ast.Call) and _called(node) in _JOURNALLING:
                 kinds |= _kinds_of(node)
             if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "_NEWS":
                 assert isinstance(node.value, ast.Dict)

@@ -12,8 +12,9 @@ from csms.api.models import LARGEST_NUMBER, Body, Instant, ShortText, Time, View
 from csms.api.pages import Page, PageQuery, encode, number_key
 from csms.api.routes import Call, Routes
 from csms.app import displays, queries
+from csms.app.chargingprofiles import transaction_of
 from csms.domain.refusal import Refusal, Why
-from csms.domain.units import rfc3339, to_ms
+from csms.domain.units import instant, rfc3339, to_ms
 from csms.ports import ReadTx, Row, Table
 
 route: Final = Routes("Display messages")
@@ -181,10 +182,10 @@ def _transaction(tx: ReadTx, charger_id: str, body: DisplayMessageIn) -> str | N
     if body.session_id is None:
         return body.transaction_id
     row = queries.session(tx, body.session_id)
-    tx_ids = json.loads(row["tx_ids"])
-    if row["station"] != charger_id or not tx_ids:
+    tx_id = transaction_of(row)
+    if row["station"] != charger_id or tx_id is None:
         raise Refusal(Why.UNKNOWN_SESSION, f"Session {body.session_id!r} is not one of this charger.")
-    return str(tx_ids[-1])
+    return tx_id
 
 
 def _message(tx: ReadTx, charger_id: str, number: int) -> Row:
@@ -210,7 +211,7 @@ def _wire(number: int, body: DisplayMessageIn, tx_id: str | None) -> dict[str, A
 
 
 def _end_ms(row: Row) -> int | None:
-    return displays.instant(json.loads(row["data"]).get("endDateTime"))
+    return instant(json.loads(row["data"]).get("endDateTime"))
 
 
 def _state(row: Row, now_ms: int) -> Any:
@@ -231,7 +232,7 @@ def _view(row: Row, now_ms: int) -> DisplayMessage:
         language=content.get("language"),
         priority=message["priority"],
         display_state=message.get("state"),
-        start_at=time(displays.instant(message.get("startDateTime"))),
+        start_at=time(instant(message.get("startDateTime"))),
         end_at=time(_end_ms(row)),
         transaction_id=message.get("transactionId"),
         updated_at=rfc3339(row["updated_ms"]),

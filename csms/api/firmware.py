@@ -11,7 +11,7 @@ from pydantic import Field
 from csms.api.models import Body, ChargerId, Empty, Instant, ShortText, Time, View, time
 from csms.api.ocpp import WaitQuery
 from csms.api.pages import Page, PageQuery, encode, text_key
-from csms.api.problems import TOO_LARGE, Problem
+from csms.api.problems import NO_ROOM, TOO_LARGE, Problem
 from csms.api.routes import Call, Routes
 from csms.app import queries
 from csms.app.masks import mask
@@ -19,7 +19,7 @@ from csms.app.upgrading import campaign_of, image_of, is_ready, orders_of, progr
 from csms.domain.firmware import Orders, Selection
 from csms.domain.refusal import Refusal, Why
 from csms.domain.units import rfc3339, to_ms
-from csms.ports import ReadTx, Row, Table, TooBig
+from csms.ports import NotKept, ReadTx, Row, Table, TooBig
 
 route: Final = Routes("Firmware")
 
@@ -191,7 +191,7 @@ async def show_image(call: Call[None, None]) -> Image:
     "/api/v1/firmware-images/{id}/file",
     takes="application/octet-stream",
     answer=Image,
-    errors=[404, 409, 413, 422],
+    errors=[404, 409, 413, 422, 507],
     summary="Put the file of an image",
 )
 async def put_image_file(call: Call[None, None]) -> Image:
@@ -203,6 +203,8 @@ async def put_image_file(call: Call[None, None]) -> Image:
     except TooBig:
         mib = maintenance.limits.firmware_bytes // (1024 * 1024)
         raise Problem(TOO_LARGE, f"A firmware image may be {mib} MiB at most (files.firmware_mib).") from None
+    except NotKept as no:
+        raise Problem(NO_ROOM, f"The disk of `files.folder` does not take it: {no}. Free space, then again.") from None
     return _image(await maintenance.upgrading.put_file(call.path["id"], draft, call.who.name))
 
 

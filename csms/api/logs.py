@@ -13,6 +13,7 @@ from csms.api.ocpp import WaitQuery
 from csms.api.pages import Page, PageQuery, encode, text_key
 from csms.api.routes import Call, Routes
 from csms.app import queries
+from csms.app.masks import mask
 from csms.app.uploads import LogRequest
 from csms.domain.refusal import Refusal, Why
 from csms.domain.units import rfc3339, to_ms
@@ -170,7 +171,7 @@ def _view(row: Row) -> Log:
         state=row["state"],
         status=row["status"],
         detail=row["detail"],
-        location=row["location"],
+        location=mask(row["location"]),
         file_name=row["file_name"],
         size=row["size"],
         sha256=row["sha256"],

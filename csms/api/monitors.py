@@ -15,7 +15,7 @@ from csms.app import queries
 from csms.app.masks import mask
 from csms.domain.notices import WORDS
 from csms.domain.units import rfc3339
-from csms.ports import Row, Table
+from csms.ports import ReadTx, Row, Table
 
 route: Final = Routes("Monitoring")
 
@@ -134,7 +134,7 @@ async def list_monitors(call: Call[PageQuery, None]) -> Page[Monitor]:
     """One page, as far as we set them or it reported them."""
     charger_id, q = call.path["id"], call.query
 
-    def read(tx: Any) -> queries.Found:
+    def read(tx: ReadTx) -> queries.Found:
         queries.charger(tx, charger_id)
         return queries.page(
             tx, Table.MONITORS, order="monitor_id", limit=q.limit, after=number_key(q.cursor), station=charger_id
@@ -223,7 +223,7 @@ async def list_events(call: Call[EventQuery, None]) -> Page[Event]:
     """One page of events and security events."""
     charger_id, q = call.path["id"], call.query
 
-    def read(tx: Any) -> queries.Found:
+    def read(tx: ReadTx) -> queries.Found:
         queries.charger(tx, charger_id)
         return queries.page(
             tx, Table.STATION_EVENTS, order="-no", limit=q.limit, after=number_key(q.cursor), station=charger_id,

@@ -94,6 +94,7 @@ TOO_LARGE: Final = Kind("too-large", 413, "The request is too large")
 BAD_HTTP: Final = Kind("bad-request", 400, "The request is not valid HTTP")
 OUR_FAULT: Final = Kind("internal-error", 500, "The system made a mistake")
 STORE_DOWN: Final = Kind("store-unavailable", 503, "The database does not take writes at the moment")
+NO_ROOM: Final = Kind("no-room", 507, "The disk does not take the file")
 
 _UNKNOWN: Final = {
     Why.UNKNOWN_STATION: Kind("unknown-charger", 404, "There is no such charger"),
@@ -154,6 +155,7 @@ BY_SLUG: Final[dict[str, Kind]] = {
         BAD_HTTP,
         OUR_FAULT,
         STORE_DOWN,
+        NO_ROOM,
     )
 }
 

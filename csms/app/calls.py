@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class CallAnswered:
-    """A call of ours and its result, both as they stood on the wire."""
+    """A call of ours as it stood on the wire, and its result in the shape of its schema."""
 
     station: str
     action: str
@@ -37,6 +37,7 @@ class CallAnswered:
 
 
 Reader = Callable[[CallAnswered], Awaitable[None]]
+Shape = Callable[[str, str, Any], dict[str, Any]]  # of a charger's answer to an action
 
 
 class Calls:
@@ -44,8 +45,9 @@ class Calls:
 
     FOLLOWED: Final = frozenset({"CallAnswered"})
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, shape: Shape) -> None:
         self._store = store
+        self._shape = shape
         self._readers: dict[str, list[Reader]] = {}
 
     def read(self, action: str, reader: Reader) -> None:
@@ -61,6 +63,7 @@ class Calls:
             answered = await self._store.read(partial(_one, fact=fact))
             if answered is None:
                 continue  # its frame was dropped by retention since
+            answered = replace(answered, response=self._shape(answered.station, answered.action, answered.response))
             for reader in readers:
                 await read_safely(reader, answered, station=answered.station, what=answered.action)
 

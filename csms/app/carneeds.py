@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 import structlog
@@ -27,7 +26,7 @@ from csms.domain.charging_needs import HORIZON_S, Needs, Step
 from csms.domain.charging_profile import NOMINAL_V, OURS, Profile, Purpose, Unit
 from csms.domain.instruction import Kind
 from csms.domain.refusal import Refusal
-from csms.domain.units import to_ms
+from csms.domain.units import instant
 from csms.ports import Bell, Clock, Fact, Ids, ReadTx, Row, Store, Table, Tx
 
 log = structlog.get_logger()
@@ -198,10 +197,8 @@ def _dc_energy(dc: Mapping[str, Any]) -> int | None:
 
 
 def _seconds_until(text: Any, now_ms: int) -> int | None:
-    try:
-        return (to_ms(datetime.fromisoformat(str(text))) - now_ms) // 1000 if text else None
-    except ValueError:
-        return None
+    at_ms = instant(text)
+    return (at_ms - now_ms) // 1000 if at_ms is not None else None
 
 
 def _is_within(offer: _Offer, told: Mapping[str, Any]) -> bool:

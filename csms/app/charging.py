@@ -14,23 +14,24 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import msgspec
 import structlog
 
+from csms.app.facts import put_fact
 from csms.app.instructions import over_fact, put_new, put_state
-from csms.app.stations import Station, Stations, socket_number
-from csms.app.tokens import Tokens, Vehicle
+from csms.app.rows import put_reading, put_session, put_session_fact, put_session_meter, put_station_fact
+from csms.app.stations import Station, Stations
+from csms.app.tokens import Tokens
+from csms.app.verdicts import Verdicts, asked_start, heard
 from csms.domain import instruction as asking
 from csms.domain import session_events as ev
-from csms.domain.access import Place, TokenKind, TokenStatus, Verdict
-from csms.domain.access import Why as Judged
+from csms.domain.access import Verdict
 from csms.domain.clock import Stamp
 from csms.domain.connector import Socket, observe
 from csms.domain.instruction import InstructionEvent, Kind, Step
 from csms.domain.matching import (
-    UNKNOWN_TX,
     BootEvidence,
     How,
+    is_known_tx,
     is_new_boot_epoch,
     is_offline_start,
     match_meter,
@@ -38,29 +39,20 @@ from csms.domain.matching import (
     match_stop,
     token_norm,
 )
-from csms.domain.meter import Marks, RegisterKind
+from csms.domain.meter import RegisterKind
 from csms.domain.refusal import Refusal, Why
 from csms.domain.reported import Booted, Context, Metered, Reading, Started, StatusReported, Stopped
-from csms.domain.session import Session, State, Timing, apply, due, meter_fast, open_session, to_row
+from csms.domain.session import Session, State, Timing, apply, due, meter_fast, open_session
 from csms.domain.session_states import OPEN
 from csms.ports import Bell, Clock, Ids, Put, Store, Table, Unit
-from firmware_profiles.quirks import BOOT_ON_RECONNECT, NO_QUEUE_OFFLINE, START_MATCH_BY_SOCKET
+from firmware_profiles.quirks import BOOT_ON_RECONNECT, NO_QUEUE_OFFLINE
 
 log = structlog.get_logger()
 
 _KEPT = OPEN | {State.ENDED_PENDING_DATA}
-_NO_REGISTER = -1  # readings.register_wh of a reading that has none
 _STARTUP_IS_NEWS_MS = 120_000  # the event and the boot leave a charger together; a queue may stand between them
 _SAMPLED_EVERY_MS = 60_000
 _SAMPLED_SHARE = 20  # a twentieth of the budget is news, too
-
-
-_encoder = msgspec.json.Encoder()
-
-
-def encode(value: Any) -> str:
-    """Compact JSON text; the hot path's own, because it is written with every fact."""
-    return _encoder.encode(value).decode()
 
 
 class NotInMemory(Exception):
@@ -106,6 +98,7 @@ class Charging:
         self._store = store
         self._stations = stations
         self._tokens = tokens
+        self._verdicts = Verdicts(tokens)
         self._clock = clock
         self._ids = ids
         self._bell = bell
@@ -125,7 +118,7 @@ class Charging:
         station.last_seen_ms = now_ms
         station.boot_doubt = None
         unit = self._unit(station)
-        self._fact(unit, "LinkOpened", now_ms, station, {"epoch": station.epoch, "transport": station.transport})
+        put_station_fact(unit, "LinkOpened", now_ms, station, {"epoch": station.epoch, "transport": station.transport})
         self._all(station, ev.LinkUp(now_ms, queues=NO_QUEUE_OFFLINE not in station.quirks), unit, now_ms)
         unit.put(Put.STATION, station.row())
         self._submit(unit)
@@ -135,7 +128,7 @@ class Charging:
         station.link_closed_ms = last_life_ms  # how long it was really gone counts from its last sign of life
         station.last_seen_ms = last_life_ms
         unit = self._unit(station)
-        self._fact(unit, "LinkClosed", now_ms, station, {"epoch": station.epoch})
+        put_station_fact(unit, "LinkClosed", now_ms, station, {"epoch": station.epoch})
         self._all(station, ev.LinkDown(now_ms, last_life_ms), unit, now_ms)
         unit.put(Put.STATION, station.row())
         self._submit(unit)
@@ -166,7 +159,7 @@ class Charging:
             # Was it a reboot? The first status of a socket that should be charging will tell.
             station.boot_doubt, station.boot_doubt_ms = evidence, last_life_ms
         body = {"vendor": told.vendor, "model": told.model, "firmware": told.firmware, "reason": told.reason}
-        self._fact(unit, "StationBooted", now_ms, station, body | {"boot_n": station.boot_n, "swapped": swapped})
+        put_station_fact(unit, "StationBooted", now_ms, station, body | {"boot_n": station.boot_n, "swapped": swapped})
         unit.put(Put.STATION, station.row())
 
     def _reprofile(self, station: Station, now_ms: int, unit: Unit) -> None:
@@ -175,7 +168,7 @@ class Charging:
             return
         applied = station.applied.id if station.applied is not None else None
         body = {"profile": applied, "quirks": sorted(station.quirks), "firmware": station.firmware}
-        self._fact(unit, "ProfileApplied", now_ms, station, body)
+        put_station_fact(unit, "ProfileApplied", now_ms, station, body)
 
     def started_up(self, station: Station, now_ms: int, unit: Unit) -> None:
         """A security event says that it has started: hard evidence for the boot beside it, before or after (5.4)."""
@@ -212,7 +205,7 @@ class Charging:
             )  # fmt: skip
             if after.status != before.status:
                 body = {"evse": told.evse, "connector": told.connector, "status": after.status.value}
-                self._fact(unit, "SocketChanged", now_ms, station, body | {"error_code": after.error_code})
+                put_station_fact(unit, "SocketChanged", now_ms, station, body | {"error_code": after.error_code})
         if told.connector == 0:
             return
         stamp = station.skew.effective(told.at_ms, now_ms) if told.at_ms is not None else None
@@ -233,20 +226,7 @@ class Charging:
 
     def authorize(self, station: Station, token: str | None, now_ms: int, kind: str | None = None) -> Verdict:
         """Authorize: the tag as of now, at no particular socket. `kind`: 2.0.1's type of the token."""
-        token, _ = self._tokens.recognise(token)
-        return self._tokens.authorize(token, now_ms, Place(station.id, location=station.location_id), kind)
-
-    def _judge(
-        self,
-        station: Station,
-        session: Session,
-        token: str | None,
-        at_ms: int,
-        now_ms: int,
-        kind: str | None = None,
-    ) -> Verdict:
-        place = Place(station.id, session.evse, session.connector, station.location_id)
-        return self._tokens.start(token, at_ms, now_ms, place, session, kind)
+        return self._verdicts.authorize(station, token, now_ms, kind)
 
     # -- start
 
@@ -266,9 +246,9 @@ class Charging:
             session = match.session
             assert session is not None
             assert match.segment is not None
-            verdict = self._standing(station, session, told.token, now_ms)
+            verdict = self._verdicts.repeated(station, session, told.token, now_ms)
             return StartAnswer(_number(match.segment.tx_id, session), verdict, session)
-        told = self._named_by_instruction(station, told)
+        told = self._verdicts.named(station, told)
         if match.displaces is not None:
             other = ev.OtherStartSeen(now_ms, stamp.at_ms, told.register_wh)
             self._apply(station, match.displaces, other, unit, now_ms)
@@ -299,26 +279,15 @@ class Charging:
             outcomes = apply(session, seen, self._timing)
         station.by_tx[tx_id] = session
         self._readings(station, session.no, started.readings, told.readings, now_ms, unit)
-        verdict = self._judge(station, session, told.token, stamp.at_ms, now_ms, told.token_kind)
-        outcomes += self._bind(session, told.token, verdict, vehicle)
+        verdict = self._verdicts.start(station, session, told.token, stamp.at_ms, now_ms, told.token_kind)
+        outcomes += self._verdicts.bind(session, told.token, verdict, vehicle)
         if match.how is not How.RESUMED and told.token is not None:
-            outcomes += apply(session, _auth(verdict, now_ms), self._timing)
+            outcomes += apply(session, heard(verdict, now_ms), self._timing)
         self._after_start(station, session, told, now_ms, unit, resumed=match.how is How.RESUMED)
         unit.put(Put.ALIAS, (station.id, "start", told.key, session.no, len(session.segments)))
         unit.put(Put.ALIAS, (station.id, "tx", tx_id, session.no, len(session.segments)))
         self._carry_out(station, session, outcomes, unit, now_ms)
         return StartAnswer(number, verdict, session)
-
-    def _named_by_instruction(self, station: Station, told: Started) -> Started:
-        """A start that names no token but our remote start id is the start we asked for; where the model puts a token
-        of its own, so is the only one we asked for at this socket."""
-        if START_MATCH_BY_SOCKET in station.quirks and self._tokens.get(told.token) is None:
-            here = [i for i in station.starting.values() if i.payload.get("evse") in {told.evse, None}]
-            return replace(told, token=here[0].token) if len(here) == 1 else told
-        if told.token is not None or told.remote_start_id is None:
-            return told
-        asked = _asked_start(station, told)
-        return replace(told, token=asked.token) if asked is not None else told
 
     def _started_as_asked(
         self, station: Station, session: Session, instruction: asking.Instruction, now_ms: int, unit: Unit
@@ -328,34 +297,12 @@ class Charging:
         done = asking.step(instruction, InstructionEvent(Step.EFFECT), now_ms)
         done = replace(done, session_id=session.session_id)
         put_state(unit, done)
-        self._put_fact(unit, over_fact(done, now_ms))
-
-    def _bind(self, session: Session, token: str | None, verdict: Verdict, vehicle: Vehicle | None) -> list[ev.Outcome]:
-        """What the judged token brings with it: its order, its limits, the vehicle that stood for it."""
-        if vehicle is not None:
-            session.vehicle = vehicle.vehicle_id
-        entry = self._tokens.get(token)
-        if entry is None:
-            return []
-        if not verdict.is_good:
-            if entry.token.kind is TokenKind.ORDER and verdict.why is Judged.CONCURRENT:
-                text = f"The token of order {entry.token.order_id} was used while its session ran at another connector."
-                return [ev.CaseOpened(ev.CaseType.FRAUD, ev.Severity.MONEY, text)]  # SESSIONS 5.8-n
-            return []
-        if entry.token.order_id is not None:
-            if session.order_id is None:
-                session.order_id = entry.token.order_id
-                session.budget_wh, session.budget_s = entry.budget_wh, entry.budget_s
-        elif session.authorised is None:
-            session.budget_wh, session.budget_s = entry.budget_wh, entry.budget_s
-            if vehicle is not None and (vehicle.limit_wh is not None or vehicle.limit_s is not None):
-                session.budget_wh, session.budget_s = vehicle.limit_wh, vehicle.limit_s
-        return []
+        put_fact(unit, over_fact(done, now_ms))
 
     def _after_start(
         self, station: Station, session: Session, told: Started, now_ms: int, unit: Unit, *, resumed: bool
     ) -> None:
-        instruction = _asked_start(station, told)
+        instruction = asked_start(station, told)
         if instruction is not None:
             self._started_as_asked(station, session, instruction, now_ms, unit)
         if told.reservation_id is not None:
@@ -383,17 +330,7 @@ class Charging:
             "authorised": session.authorised, "started_ms": session.started_at_ms,
             "reservation_id": reservation_id,
         }  # fmt: skip
-        self._session_fact(unit, "SessionStarted", now_ms, session, body)
-
-    def _standing(self, station: Station, session: Session, token: str | None, now_ms: int) -> Verdict:
-        """The verdict that a repeat is answered with: the one the session was started on."""
-        judged = self._judge(station, session, token, session.started_at_ms or now_ms, now_ms)
-        if session.authorised is None:
-            return judged
-        if not session.authorised:
-            refused = TokenStatus.INVALID if judged.is_good else judged.status
-            return replace(judged, status=refused, answer=refused)
-        return replace(judged, status=TokenStatus.ACCEPTED, answer=self._tokens.stop(token, now_ms).answer, why=None)
+        put_session_fact(unit, "SessionStarted", now_ms, session, body)
 
     # -- meter
 
@@ -414,7 +351,7 @@ class Charging:
                 at_ms = station.skew.effective(reading.at_ms, now_ms).at_ms
                 if meter_fast(session, at_ms, wh, reading.power_w, told.seq_no, reading.soc_percent):
                     place = (session.evse, session.connector)
-                    self._reading(session.no, at_ms, reading, *place, now_ms, unit, frame_seq, told.seq_no)
+                    put_reading(unit, session.no, at_ms, reading, *place, now_ms, frame_seq, told.seq_no)
                     session.frame_seq = frame_seq
                     if not session.unsaved:
                         session.unsaved = True
@@ -455,20 +392,19 @@ class Charging:
             )
             if told.tx_id is not None and session.segments:
                 session.segments[-1].tx_id = told.tx_id
-                station.by_tx[told.tx_id] = session
-                unit.put(Put.ALIAS, (station.id, "tx", told.tx_id, session.no, 1))
+                self._name(station, session, told.tx_id, unit)
         else:
             outcomes = apply(session, ev.MeterSeen(now_ms, readings, told.seq_no, told.charging_state), self._timing)
-            asked = _asked_start(station, told) if session.authorised is None else None
+            asked = asked_start(station, told) if session.authorised is None else None
             token, vehicle = self._tokens.recognise(told.token)
             if token is None and asked is not None:
                 token = asked.token
             # A master pass that is shown now ends it, and is nobody's to charge by (2.0.1 C16).
             if token is not None and session.authorised is None and not self._tokens.is_master_pass(token):
                 session.token = token
-                verdict = self._judge(station, session, token, at_ms, now_ms, told.token_kind)
-                outcomes += self._bind(session, token, verdict, vehicle)
-                outcomes += apply(session, _auth(verdict, now_ms), self._timing)
+                verdict = self._verdicts.start(station, session, token, at_ms, now_ms, told.token_kind)
+                outcomes += self._verdicts.bind(session, token, verdict, vehicle)
+                outcomes += apply(session, heard(verdict, now_ms), self._timing)
                 self._begun(session, unit, now_ms, token, kind=told.token_kind)
                 if asked is not None:
                     self._started_as_asked(station, session, asked, now_ms, unit)
@@ -496,6 +432,13 @@ class Charging:
         station.recent.append(session)
         return session, outcomes
 
+    @staticmethod
+    def _name(station: Station, session: Session, tx_id: str, unit: Unit) -> None:
+        """What comes under this id is the orphan's, too; but "I do not know" is nobody's name."""
+        if is_known_tx(tx_id):
+            station.by_tx[tx_id] = session
+            unit.put(Put.ALIAS, (station.id, "tx", tx_id, session.no, 1))
+
     def unreadable_start(self, station: Station, now_ms: int, unit: Unit) -> int:
         """A start that nobody understands: the number it is answered with is a session's all the same, so that it
         is never given again and keeps whatever the charger says under it."""
@@ -511,14 +454,13 @@ class Charging:
     ) -> None:
         """An event that nobody understands but for its transaction: when that is unknown, something keeps its place,
         so that what comes under the same id later is found together."""
-        if tx_id in station.by_tx:
+        if tx_id in station.by_tx or not is_known_tx(tx_id):
             return
         if not recalled:
             raise NotInMemory([("tx", tx_id)])
         session, outcomes = self._orphan(station, ev.MeterSeen(now_ms, (), None), 0, 0)
         session.segments[-1].tx_id = tx_id
-        station.by_tx[tx_id] = session
-        unit.put(Put.ALIAS, (station.id, "tx", tx_id, session.no, 1))
+        self._name(station, session, tx_id, unit)
         self._carry_out(station, session, outcomes, unit, now_ms)
 
     def _sample(self, session: Session, unit: Unit, now_ms: int) -> None:
@@ -530,12 +472,12 @@ class Charging:
                 return
         self._sampled[session.no] = (now_ms, session.energy_wh)
         if session.unsaved:  # who hears the news reads the row
-            self._save_meter(session, unit, now_ms)
+            put_session_meter(unit, session, now_ms)
         body = {
             "session_id": session.session_id, "energy_wh": session.energy_wh, "power_w": session.power_w,
             "soc_percent": session.soc_percent, "at_ms": session.last_proven_at_ms, "state": session.state.value,
         }  # fmt: skip
-        self._session_fact(unit, "MeterSampled", now_ms, session, body)
+        put_session_fact(unit, "MeterSampled", now_ms, session, body)
 
     # -- stop
 
@@ -547,7 +489,7 @@ class Charging:
         stamp = self._stamp(station, told.at_ms, now_ms, queued=told.offline)
         match = match_stop(told, stamp.at_ms, station.known_sessions())
         # A transaction that is named is looked for in the store before any other is taken for it.
-        guessed = match.how in {How.BY_METER, How.BY_SOCKET} and told.tx_id.strip() not in UNKNOWN_TX
+        guessed = match.how in {How.BY_METER, How.BY_SOCKET} and is_known_tx(told.tx_id)
         if (match.how is How.UNMATCHED or guessed) and not recalled:
             raise NotInMemory([("tx", told.tx_id)])
         readings = self._effective(station, told.readings, now_ms)
@@ -556,23 +498,14 @@ class Charging:
         session = match.session
         if session is None:
             session, outcomes = self._orphan(station, seen, told.evse or 0, told.connector or 0)
-            station.by_tx[told.tx_id] = session
-            unit.put(Put.ALIAS, (station.id, "tx", told.tx_id, session.no, 1))
+            self._name(station, session, told.tx_id, unit)
         elif match.how is How.SAME and not readings:
-            return StopAnswer(self._stop_verdict(told, now_ms), session)
+            return StopAnswer(self._verdicts.stop(told, now_ms), session)
         else:
             outcomes = apply(session, seen, self._timing)
         self._readings(station, session.no, readings, told.readings, now_ms, unit)
         self._carry_out(station, session, outcomes, unit, now_ms)
-        return StopAnswer(self._stop_verdict(told, now_ms), session)
-
-    def _stop_verdict(self, told: Stopped, now_ms: int) -> Verdict | None:
-        if told.token is None:
-            return None
-        entry = self._tokens.get(told.token)
-        if entry is not None and entry.token.kind is TokenKind.ORDER:
-            return Verdict(TokenStatus.ACCEPTED, answer=TokenStatus.ACCEPTED)
-        return self._tokens.stop(told.token, now_ms, told.token_kind)
+        return StopAnswer(self._verdicts.stop(told, now_ms), session)
 
     # -- asked by others
 
@@ -601,7 +534,7 @@ class Charging:
         now_ms = self._clock.now_ms()
         unit = self._unit(station)
         body = {"session_id": session_id, "reason": reason, "who": who}
-        self._session_fact(unit, "SessionClosedByOperator", now_ms, session, body)
+        put_session_fact(unit, "SessionClosedByOperator", now_ms, session, body)
         self._apply(station, session, ev.OperatorClose(now_ms, reason), unit, now_ms)
         self._submit(unit)
         await self._store.transact(
@@ -659,7 +592,7 @@ class Charging:
         for station, session in unsaved:
             # After a failed commit the memory is read again, and this one may hold what the disk does not.
             if session.unsaved and not station.reloading and self._stations.get(station.id) is station:
-                self._save_meter(session, unit, now_ms)
+                put_session_meter(unit, session, now_ms)
                 saved.append((station, session))
         if unit.rows:
             self._saving += 1
@@ -706,32 +639,7 @@ class Charging:
         sums = session is not None and session.register_kind is RegisterKind.INTERVAL
         for reading, original in zip(effective, told, strict=True):
             at_ms = reading.at_ms if reading.at_ms is not None else now_ms
-            self._reading(subject, at_ms, original, evse, connector, now_ms, unit, frame_seq, sums=sums)
-
-    @staticmethod
-    def _reading(
-        subject: int,
-        at_ms: int,
-        told: Reading,
-        evse: int,
-        connector: int,
-        now_ms: int,
-        unit: Unit,
-        frame_seq: int | None,
-        seq_no: int | None = None,
-        *,
-        sums: bool = False,
-    ) -> None:
-        # What the session is worked out from after a restart: an interval is never taken for a register.
-        wh = told.interval_wh if sums else told.register_wh
-        unit.put(
-            Put.READING,
-            (
-                subject, at_ms, socket_number(evse, connector), _NO_REGISTER if wh is None else wh, told.at_ms, now_ms,
-                told.context.value, told.power_w, told.current_ma, told.voltage_mv, told.soc_percent,
-                _MARKS.get(told.context, 0) | (1 if told.signed else 0), frame_seq, seq_no,
-            ),
-        )  # fmt: skip
+            put_reading(unit, subject, at_ms, original, evse, connector, now_ms, frame_seq, sums=sums)
 
     def _apply(self, station: Station, session: Session, event: ev.Event, unit: Unit, now_ms: int) -> None:
         self._carry_out(station, session, apply(session, event, self._timing), unit, now_ms)
@@ -752,14 +660,14 @@ class Charging:
             station.retire(session)
             self._sampled.pop(session.no, None)
         self._tokens.in_use.note(session)
-        self._save(session, unit, now_ms)
+        put_session(unit, session, now_ms, next_session_no=self._stations.next_session_no)
         self._arm(session)
 
     def _outcome(self, station: Station, session: Session, outcome: ev.Outcome, unit: Unit, now_ms: int) -> None:
         match outcome:
             case ev.StateChanged(old, new):
                 body = {"session_id": session.session_id, "old": old.value if old else None, "new": new.value}
-                self._session_fact(unit, "SessionStateChanged", now_ms, session, body)
+                put_session_fact(unit, "SessionStateChanged", now_ms, session, body)
             case ev.SendStop(attempt):
                 self._ask(
                     station, session, Kind.STOP, {"tx_id": session.segments[-1].tx_id}, unit, now_ms,
@@ -782,25 +690,16 @@ class Charging:
                 row = (case_id, kind.value, severity.value, "open", station.id, session.session_id, session.order_id)
                 unit.put(Put.CASE, (*row, text, now_ms, "{}"))
                 body = {"case_id": case_id, "type": kind.value, "severity": severity.value, "text": text}
-                self._session_fact(unit, "CaseOpened", now_ms, session, body | {"session_id": session.session_id})
+                put_session_fact(unit, "CaseOpened", now_ms, session, body | {"session_id": session.session_id})
             case ev.BudgetReached(cause, energy_wh):
                 reached = {"session_id": session.session_id, "cause": cause.value, "energy_wh": energy_wh}
-                self._session_fact(unit, "BudgetReached", now_ms, session, reached)
+                put_session_fact(unit, "BudgetReached", now_ms, session, reached)
             case ev.CancelInstructions():
                 pass  # the pump withdraws what is for a transaction that is over
             case _:
                 name = _NEWS.get(type(outcome))
                 if name is not None:
-                    self._session_fact(unit, name, now_ms, session, self._figures(session))
-
-    @staticmethod
-    def _figures(session: Session) -> dict[str, Any]:
-        return {
-            "session_id": session.session_id, "energy_wh": session.energy_wh, "quality": session.quality.value,
-            "ended_ms": session.ended_at_ms, "end_cause": session.end_cause.value if session.end_cause else None,
-            "our_fault": session.our_fault, "revision": session.revision,
-            "interrupted_by": session.interrupted_by.value if session.interrupted_by else None,
-        }  # fmt: skip
+                    put_session_fact(unit, name, now_ms, session, _figures(session))
 
     def _ask(
         self,
@@ -823,55 +722,6 @@ class Charging:
             order_id=session.order_id,
         )
         put_new(unit, instruction)
-
-    def _save(self, session: Session, unit: Unit, now_ms: int) -> None:
-        session.version += 1
-        session.unsaved = False
-        data = to_row(session, with_readings=False)
-        if len(session.power):
-            data["power"] = session.power.rows()
-        # A transaction that went on after a cut has several segments and one id.
-        tx_ids = list(dict.fromkeys(segment.tx_id for segment in session.segments if segment.tx_id is not None))
-        numbers = [int(tx_id) for tx_id in tx_ids if tx_id.isdigit() and len(tx_id) < 10]
-        last_no = max([session.no, *(n for n in numbers if n < self._stations.next_session_no)])
-        unit.put(
-            Put.SESSION,
-            (
-                session.no, session.session_id, session.station, session.evse, session.connector, session.state.value,
-                1 if session.state in OPEN else 0, session.version, session.token, session.order_id,
-                session.started_at_ms, session.ended_at_ms, session.meter_start_wh, session.meter_stop_wh,
-                session.energy_wh, session.quality.value, session.last_proven_at_ms, session.last_proven_wh,
-                session.power_w, session.power_at_ms, session.soc_percent, format(session.seq_mask, "x"),
-                session.frame_seq, session.stop_reason, session.end_cause.value if session.end_cause else None,
-                session.revision, last_no, encode(tx_ids), now_ms, encode(data),
-            ),
-        )  # fmt: skip
-
-    @staticmethod
-    def _save_meter(session: Session, unit: Unit, now_ms: int) -> None:
-        session.version = version = session.version + 1
-        session.unsaved = False
-        unit.put(
-            Put.SESSION_METER,
-            (
-                version, session.energy_wh, session.last_proven_at_ms, session.last_proven_wh, session.power_w,
-                session.power_at_ms, session.soc_percent, format(session.seq_mask, "x"), session.frame_seq, now_ms,
-                session.no, version,
-            ),
-        )  # fmt: skip
-
-    def _session_fact(self, unit: Unit, kind: str, now_ms: int, session: Session, body: dict[str, Any]) -> None:
-        row = (now_ms, kind, session.station, session.no, session.order_id, encode(body))
-        unit.put(Put.FACT, row)
-
-    @staticmethod
-    def _fact(unit: Unit, kind: str, now_ms: int, station: Station, body: dict[str, Any]) -> None:
-        unit.put(Put.FACT, (now_ms, kind, station.id, None, None, encode(body)))
-
-    @staticmethod
-    def _put_fact(unit: Unit, fact: Any) -> None:
-        body = encode(dict(fact.body))
-        unit.put(Put.FACT, (fact.at_ms, fact.kind, fact.station, fact.session_no, fact.order_id, body))
 
     def _submit(self, unit: Unit) -> None:
         """Hand over a unit of our own making. It may carry a row that readings had left behind, so whoever asks for
@@ -899,7 +749,6 @@ class Charging:
 
 
 _ORDINARY = frozenset({Context.SAMPLE, Context.CLOCK, Context.TRIGGER, Context.OTHER})
-_MARKS = {Context.BEGIN: Marks.BEGIN.value, Context.END: Marks.END.value}
 _NEWS: dict[type, str] = {
     ev.NotifyInterrupted: "SessionInterrupted",
     ev.NotifyResumed: "SessionResumed",
@@ -910,21 +759,13 @@ _NEWS: dict[type, str] = {
 }
 
 
-def _asked_start(station: Station, told: Started | Metered) -> asking.Instruction | None:
-    """The start we asked for that this one is: by its number (2.0.1), else by its token, at its own socket first."""
-    waiting = list(station.starting.values())
-    if told.remote_start_id is not None:
-        for instruction in waiting:
-            if instruction.payload.get("remote_start_id") == told.remote_start_id:
-                return instruction
-    norm = token_norm(told.token)
-    fitting = [i for i in waiting if norm is not None and token_norm(i.token) == norm]
-    here = [i for i in fitting if i.payload.get("evse") in {told.evse, None}]
-    return min(here or fitting, key=lambda i: (i.issued_ms, i.instruction_id), default=None)
-
-
-def _auth(verdict: Verdict, now_ms: int) -> ev.AuthOk | ev.AuthBad:
-    return ev.AuthOk(now_ms) if verdict.is_good else ev.AuthBad(now_ms)
+def _figures(session: Session) -> dict[str, Any]:
+    return {
+        "session_id": session.session_id, "energy_wh": session.energy_wh, "quality": session.quality.value,
+        "ended_ms": session.ended_at_ms, "end_cause": session.end_cause.value if session.end_cause else None,
+        "our_fault": session.our_fault, "revision": session.revision,
+        "interrupted_by": session.interrupted_by.value if session.interrupted_by else None,
+    }  # fmt: skip
 
 
 def _number(tx_id: str | None, session: Session) -> int:

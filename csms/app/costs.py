@@ -18,16 +18,21 @@ from typing import Any, Final
 
 from csms.app import instructions
 from csms.app.catalogue import Inventory
-from csms.app.orders import find_order, order_from
+from csms.app.orders import find_order, ledger_of, order_from
 from csms.app.stations import Station, Stations
 from csms.domain.instruction import Kind
-from csms.domain.running_cost import cost, price_text
+from csms.domain.ledger import LedgerEntry
+from csms.domain.order import Order
+from csms.domain.running_cost import price_text, priced
 from csms.domain.session_record import Session
+from csms.domain.settlement import asked_for
 from csms.domain.tariff import Pattern, Tariff, Terms
-from csms.ports import Bell, Fact, Ids, Store, Table, Tx
+from csms.ports import Bell, Fact, Ids, ReadTx, Store, Table, Tx
 
 _RUNNING: Final = ("CONFIRMED", "STARTING", "ACTIVE", "INTERRUPTED", "STOPPING")
 _KEPT_ORDERS: Final = 1000
+# What changes the ledger of an order that still runs, and with it how much of a shortfall is waived.
+_PAID: Final = frozenset({"PaymentRecorded", "OrderEstimated"})
 _OVER: Final = frozenset({"OrderBilled", "OrderCancelled", "OrderExpired", "OrderFailed"})
 _ENDS: Final = frozenset({"SessionEnded", "SessionAbandoned", "SessionVoided"})
 
@@ -66,18 +71,26 @@ class _Told:
     text: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Sold:
+    """An order and its ledger: the display shows what the bill will ask for, less what is waived."""
+
+    order: Order
+    entries: list[LedgerEntry]
+
+
 @dataclass(slots=True)
 class _Memory:
     displays: dict[str, Display] = field(default_factory=dict)  # by charger, only those that spoke of one
-    terms: dict[str, Terms] = field(default_factory=dict)  # by order
-    over: deque[str] = field(default_factory=deque)  # orders that need no terms any more, oldest first
+    orders: dict[str, _Sold] = field(default_factory=dict)  # by id
+    over: deque[str] = field(default_factory=deque)  # orders that are not needed any more, oldest first
     told: dict[int, _Told] = field(default_factory=dict)  # by session number
 
 
 class Costs:
     """Prices and costs for displays."""
 
-    FOLLOWED: Final = frozenset({"OrderConfirmed"}) | _OVER | _ENDS
+    FOLLOWED: Final = frozenset({"OrderConfirmed"}) | _PAID | _OVER | _ENDS
 
     def __init__(
         self, *, store: Store, inventory: Inventory, stations: Stations, ids: Ids, bell: Bell, every_s: float
@@ -91,11 +104,10 @@ class Costs:
         self._memory = _Memory()
 
     async def load(self, learnt: Mapping[str, Display]) -> None:
-        """The terms of running orders, and what chargers have said of their displays before (by charger)."""
+        """Running orders, and what chargers have said of their displays before (by charger)."""
         self._memory.displays.update(learnt)
-        rows = await self._store.read(lambda tx: tx.many(Table.ORDERS, state=_RUNNING))
-        for order in map(order_from, rows):
-            self._memory.terms[order.order_id] = order.terms
+        for sold in await self._store.read(_running):
+            self._memory.orders[sold.order.order_id] = sold
 
     async def on_facts(self, facts: Sequence[Fact]) -> None:
         """Orders come with their terms and go; so do sessions."""
@@ -104,20 +116,20 @@ class Costs:
                 self._memory.told.pop(fact.session_no, None)
             elif fact.order_id is None:
                 continue
-            elif fact.kind == "OrderConfirmed":
-                order = await self._store.read(partial(find_order, order_id=fact.order_id))
-                if order is not None:
-                    self._memory.terms[fact.order_id] = order.terms
+            elif fact.kind == "OrderConfirmed" or (fact.kind in _PAID and fact.order_id in self._memory.orders):
+                sold = await self._store.read(partial(_sold, order_id=fact.order_id))
+                if sold is not None and fact.order_id not in self._memory.over:
+                    self._memory.orders[fact.order_id] = sold
             elif fact.kind in _OVER:
                 self._forget(fact.order_id)
 
     def _forget(self, order_id: str) -> None:
         """A charger may repeat its last message for a while, and is to hear the same."""
         over = self._memory.over
-        if order_id in self._memory.terms and order_id not in over:
+        if order_id in self._memory.orders and order_id not in over:
             over.append(order_id)
         while len(over) > _KEPT_ORDERS:
-            self._memory.terms.pop(over.popleft(), None)
+            self._memory.orders.pop(over.popleft(), None)
 
     def display(self, station_id: str) -> Display:
         """What is known of a charger's display, to be changed by whoever learns more."""
@@ -130,7 +142,15 @@ class Costs:
         if session is None or not self._shows_cost(station, session):
             return None
         terms = self._terms(session)
-        return cost(terms, session) if terms is not None else None
+        bill = priced(terms, session) if terms is not None else None
+        sold = self._memory.orders.get(session.order_id) if session.order_id is not None else None
+        if bill is not None and sold is not None:
+            order = sold.order
+            bill = asked_for(
+                sold.entries, order.order_id, bill, session.energy_wh, terms=order.terms, want=order.want,
+                our_fault=session.our_fault, at_ms=session.last_proven_at_ms or 0,
+            )  # fmt: skip
+        return bill.total if bill is not None else None
 
     def running(self, station: Station, session: Session | None, now_ms: int) -> Decimal | None:
         """The cost so far, when the display is due to hear it (I02.FR.01)."""
@@ -224,7 +244,8 @@ class Costs:
 
     def _terms(self, session: Session) -> Terms | None:
         if session.order_id is not None:
-            return self._memory.terms.get(session.order_id)
+            sold = self._memory.orders.get(session.order_id)
+            return sold.order.terms if sold is not None else None
         offering = self._inventory.at(session.station, session.evse, session.connector)
         if offering is None or offering.tariff is None:
             return None
@@ -235,3 +256,13 @@ class Costs:
             offering = self._inventory.at(station.id, evse, connector) if connector else None
             if offering is not None and offering.tariff is not None:
                 yield offering.tariff
+
+
+def _sold(tx: ReadTx, order_id: str) -> _Sold | None:
+    order = find_order(tx, order_id)
+    return _Sold(order, ledger_of(tx, order_id)) if order is not None else None
+
+
+def _running(tx: ReadTx) -> list[_Sold]:
+    orders = map(order_from, tx.many(Table.ORDERS, state=_RUNNING))
+    return [_Sold(order, ledger_of(tx, order.order_id)) for order in orders]

@@ -106,16 +106,13 @@ class Customers:
 
 def collected(tx: ReadTx, row: Row) -> tuple[str | None, bool]:
     """(the text of all parts that have come, whether that is everything). No part at all: (None, False)."""
-    where = {"station": row["station"], "kind": KIND, "request_id": row["request_id"]}
-    parts: dict[int, dict[str, Any]] = {}
-    for part in tx.many(Table.REPORTS, order="seq_no", **where):
-        if part["received_ms"] >= row["created_ms"]:
-            parts[part["seq_no"]] = json.loads(part["body"])
-    if not parts:
+    told = parts(tx, row["station"], KIND, row["request_id"])
+    # An operator's own number may have been used before.
+    found = [part for part in told if part.received_ms >= row["created_ms"]]
+    if not found:
         return None, False
-    last = max(parts)
-    is_whole = not parts[last].get("tbc") and min(parts) == 0 and len(parts) == last + 1
-    return "".join(str(parts[number].get("data", "")) for number in sorted(parts)), is_whole
+    text = "".join(str(part.body.get("data", "")) for part in found)
+    return text, is_whole({part.seq_no: part.is_last for part in found})
 
 
 def request_of(tx: ReadTx, station_id: str, request_key: str) -> Row:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
+from csms.app.facts import put_fact
 from csms.domain import instruction as domain
 from csms.domain.instruction import Instruction, InstructionState, Kind, Priority
-from csms.ports import Fact, Put, Row, Table, Tx, Unit
+from csms.ports import Fact, Put, ReadTx, Row, Table, Tx, Unit
 
 COMMAND = "command"  # a RAW payload that names a command of the house instead of an OCPP action
+_LOOK_BACK = 200  # instructions searched for the question that a report answers
 
 
 def to_row(instruction: Instruction) -> dict[str, Any]:
@@ -90,15 +93,27 @@ def issue(
     return made
 
 
+def question(
+    tx: ReadTx, station_id: str, request_id: int, *, action: str, command: str
+) -> tuple[Mapping[str, Any], bool]:
+    """What was asked under this number, by hand or by a command of the house: (its members, whether they are the
+    command's). Empty when it is not among the last things asked."""
+    asked = tx.many(Table.INSTRUCTIONS, order="-issued_ms", limit=_LOOK_BACK, station=station_id, kind=Kind.RAW.value)
+    for row in asked:
+        payload: dict[str, Any] = json.loads(row["payload"])
+        if payload.get(COMMAND) == command and payload.get("request_id") == request_id:
+            return payload, True
+        by_hand = payload.get("payload") if payload.get("action") == action else None
+        if isinstance(by_hand, dict) and by_hand.get("requestId") == request_id:
+            return by_hand, False
+    return {}, False
+
+
 def put_new(unit: Unit, instruction: Instruction) -> None:
     """A new instruction among the writes of the charger path."""
     row = to_row(instruction)
     unit.put(Put.INSTRUCTION, tuple(row.values()))
-    fact = issued_fact(instruction)
-    unit.put(
-        Put.FACT,
-        (fact.at_ms, fact.kind, fact.station, None, fact.order_id, json.dumps(dict(fact.body), separators=(",", ":"))),
-    )
+    put_fact(unit, issued_fact(instruction))
 
 
 def put_state(unit: Unit, instruction: Instruction, message_id: str | None = None) -> None:

@@ -8,6 +8,7 @@ What a driver types at a keypad (2.0.1 KeyCode) is a secret, too.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ _NAMES: Final = frozenset(
     {"authorizationkey", "basicauthpassword", "authorization", "signing_key", "api_key", "simpin", "otp"}
 )
 # Members that hold the value of whatever a sibling names.
-_VALUES: Final = frozenset({"value", "attributevalue", "variableattribute"})
+_VALUES: Final = frozenset({"value", "attributevalue", "variableattribute", "actualvalue"})
 _NAMING: Final = ("key", "name", "configurationKey")
 _URL_LOGIN: Final = re.compile(r"(?<=://)[^/@\s\"]+@")
 # Our own addresses of files: what follows the id opens them.
@@ -33,7 +34,7 @@ def mask(value: Any, *, inside: bool = False) -> Any:
         case list():
             return [mask(item, inside=inside) for item in value]
         case str():
-            return MASK if inside and value else _addresses(_whole(value))
+            return MASK if inside and value else _unpacked(_addresses(_whole(value)))
         case int() | float() if inside and not isinstance(value, bool):
             return MASK
         case _:
@@ -47,10 +48,51 @@ def _whole(text: str) -> str:
 
 def mask_text(raw: str) -> str:
     """A frame that is no JSON: as it came, or withheld as a whole when it speaks of a secret."""
-    folded = raw.lower()
-    if "password" in folded or any(name in folded for name in _NAMES):
+    if _speaks_of_a_secret(raw):
         return f"{MASK} (withheld: it cannot be read as JSON and speaks of a password)"
     return _addresses(raw)
+
+
+def without_passwords(value: Any) -> Any:
+    """What may be stored of a message of ours or its answer: whoever has the file must not have the chargers'
+    passwords. All else stays as it was, for those who read it again."""
+    match value:
+        case dict():
+            secret = {key for key in value if is_secret(key)}
+            if _names_a_secret(value):
+                secret |= {key for key in value if key.lower() in _VALUES}
+            return {
+                key: mask(member, inside=True) if key in secret else without_passwords(member)
+                for key, member in value.items()
+            }
+        case list():
+            return [without_passwords(item) for item in value]
+        case _:
+            return value
+
+
+def stored_text(frame: str) -> str:
+    """The text of a frame without passwords."""
+    if not _speaks_of_a_secret(frame):
+        return frame
+    whole = json.loads(frame)
+    fit = without_passwords(whole)
+    return frame if fit == whole else json.dumps(fit, separators=(",", ":"))
+
+
+def _speaks_of_a_secret(text: str) -> bool:
+    folded = text.lower()
+    return "password" in folded or any(name in folded for name in _NAMES)
+
+
+def _unpacked(text: str) -> str:
+    """JSON inside a text, which is how vendors fill a DataTransfer: masked like the rest when a secret is in it."""
+    if not text.lstrip().startswith(("{", "[")) or not _speaks_of_a_secret(text):
+        return text
+    try:
+        return json.dumps(mask(json.loads(text)), ensure_ascii=False, separators=(",", ":"))
+    except (ValueError, RecursionError):
+        return mask_text(text)
 
 
 def _addresses(text: str) -> str:
@@ -61,7 +103,7 @@ def _addresses(text: str) -> str:
 
 def is_secret(name: str) -> bool:
     """Whether a member or a configuration key of this name holds a secret."""
-    folded = name.lower()
+    folded = name.strip().lower()
     return folded in _NAMES or folded.endswith("password")
 
 

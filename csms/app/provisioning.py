@@ -15,6 +15,7 @@ from typing import Any, Final
 from csms.app.stations import Station, Stations
 from csms.domain.presets import BUILTIN
 from csms.domain.provisioning import (
+    REBOOT_REQUIRED,
     Drift,
     Item,
     Nature,
@@ -28,8 +29,6 @@ from csms.domain.provisioning import (
 )
 from csms.domain.session_states import OPEN
 from csms.ports import Clock, Fact, ReadTx, Row, Store, Table, Tx
-
-NO_TEMPLATE: Final = ""  # chosen for a charger of which nothing built in is wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +198,7 @@ class Provisioning:
         found = drift(wants, items, outcomes)
         differing = found if forget else carried(before.drift, found)
         told = outcomes or {}
-        waits = "RebootRequired" in told.values() or (
+        waits = REBOOT_REQUIRED in told.values() or (
             before.state is State.REBOOT_NEEDED and (station.boot_ms or 0) <= (before.written_ms or 0)
         )
         state = judge(differing, waits_for_reboot=waits) if wants else State.UNKNOWN

@@ -90,9 +90,25 @@ class Settling:
             raise
         except Exception:
             log.exception("settling.batch_failed", facts=len(concerned))
-            for fact in concerned:
-                await self._store.transact(partial(self._on_fact, fact=fact, now_ms=now_ms))
+            await self._one_by_one(concerned, now_ms)
         self._bell.ring("payments")
+
+    async def _one_by_one(self, facts: Sequence[Fact], now_ms: int) -> None:
+        """Every order and session as far as it goes; what is stuck keeps its later facts waiting, and the cursor."""
+        stuck: dict[str | int | None, Exception] = {}
+        for fact in facts:
+            about = fact.order_id or fact.session_no
+            if about in stuck:
+                continue
+            try:
+                await self._store.transact(partial(self._on_fact, fact=fact, now_ms=now_ms))
+            except StoreDown:
+                raise
+            except Exception as error:  # noqa: BLE001 - raised below, when the others have had their turn
+                stuck[about] = error
+        if stuck:
+            self._bell.ring("payments")
+            raise next(iter(stuck.values()))
 
     def _on_fact(self, tx: Tx, fact: Fact, now_ms: int) -> None:
         match fact.kind:
@@ -291,7 +307,8 @@ def usage_of(tx: Tx, session: Row) -> Usage:
         end_ms=session["ended_ms"] or session["last_proven_ms"] or start_ms,
         start_wh=session["meter_start_wh"],
         energy_wh=session["energy_wh"] or 0,
-        registers=[(reading["at_ms"], reading["register_wh"]) for reading in readings],
+        # In the order in which the session has them in memory: two of one instant by their value.
+        registers=sorted((reading["at_ms"], reading["register_wh"]) for reading in readings),
         idle_minutes=_idle_minutes(session),
     )
 

@@ -16,7 +16,7 @@ from csms.app.instructions import from_row as instruction_from
 from csms.domain.clock import ClockModel
 from csms.domain.connector import Socket
 from csms.domain.instruction import Instruction
-from csms.domain.matching import BootEvidence
+from csms.domain.matching import BootEvidence, is_known_tx
 from csms.domain.meter import RegisterKind
 from csms.domain.refusal import Refusal, Why
 from csms.domain.reported import SocketStatus
@@ -361,7 +361,7 @@ class Stations:
         session.version = row["version"]
         _replay(session, newer)
         for segment in session.segments:
-            if segment.tx_id is not None:
+            if segment.tx_id is not None and (segment.start_key is not None or is_known_tx(segment.tx_id)):
                 station.by_tx[segment.tx_id] = session
         if session.state in OPEN or session.state is State.ENDED_PENDING_DATA:
             station.sessions[session.no] = session

@@ -137,7 +137,7 @@ class Tokens:
 
     def recognise(self, said: str | None) -> tuple[str | None, Vehicle | None]:
         """The token a charger means: the one it names, or the one that the vehicle it names stands for."""
-        if said is None or token_norm(said) in self._entries:
+        if said is None or ((known := self.get(said)) is not None and known.token.status is not TokenStatus.DELETED):
             return said, None
         vehicle = self._vehicles.get(vehicle_norm(said))
         if vehicle is None:

@@ -315,8 +315,8 @@ class Upgrading:
 
             def work(tx: Tx, station: str = fact.station, version: str = version, at_ms: int = at_ms) -> None:
                 row = _meant(tx, station, None)
-                if row is not None and row["updated_ms"] <= at_ms:
-                    self._save(tx, row, domain.booted(_job(row), version), at_ms)
+                if row is not None and (row["updated_ms"] <= at_ms or _is_proof(row, version, at_ms)):
+                    self._save(tx, row, domain.booted(_job(row), version), max(at_ms, row["updated_ms"]))
 
             await self._store.transact(work)
 
@@ -468,6 +468,13 @@ def _meant(tx: Tx, station_id: str, request_id: int | None) -> Row | None:
     if request_id is not None:
         return next((row for row in asked if request_id in _job(row).requests), None)
     return next((row for row in asked if row["state"] in _UNDER_WAY), asked[0] if asked else None)
+
+
+def _is_proof(row: Row, version: str, booted_ms: int) -> bool:
+    """Whether a boot counts although later news of the job was read first: what shows the new version does, what
+    shows the old one is only history by then."""
+    job = _job(row)
+    return version == job.version != job.before and row["created_ms"] <= booted_ms
 
 
 def _look_at_campaign(tx: Tx, campaign_id: str, now_ms: int) -> None:

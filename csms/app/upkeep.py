@@ -212,13 +212,13 @@ class Upkeep:
             await asyncio.sleep(_RETENTION_EVERY_S)
 
     async def drop_history(self, now_ms: int) -> int:
-        """Drop frames beyond their days and keys of requests beyond theirs; how many rows went.
+        """Drop frames and reports beyond their days and keys of requests beyond theirs; how many rows went.
 
         In small bites with pauses between: the writer is not held up by history.
         """
         frames_ms = now_ms - self._frames_days * _DAY_MS
         dropped = 0
-        for bite in (_old_frames(frames_ms), _old_keys(now_ms - _DAY_MS)):
+        for bite in (_old_frames(frames_ms), _old_reports(frames_ms), _old_keys(now_ms - _DAY_MS)):
             while count := await self._store.transact(bite):
                 dropped += count
                 await asyncio.sleep(_BITE_PAUSE_S)
@@ -233,6 +233,17 @@ def _old_frames(limit_ms: int) -> Callable[[Tx], int]:
         oldest = tx.many(Table.FRAMES, order="seq", limit=_BITE)
         seqs = [row["seq"] for row in oldest if row["at_ms"] < limit_ms]
         return tx.drop(Table.FRAMES, seq=seqs) if seqs else 0
+
+    return work
+
+
+def _old_reports(limit_ms: int) -> Callable[[Tx], int]:
+    """What was understood of them stands elsewhere; as they came they are frames, with what customers told in them."""
+    key = ("station", "kind", "request_id", "seq_no", "generated_at")
+
+    def work(tx: Tx) -> int:
+        old = tx.many(Table.REPORTS, order="received_ms", limit=_BITE, before=limit_ms)
+        return sum(tx.drop(Table.REPORTS, **{name: row[name] for name in key}) for row in old)
 
     return work
 

@@ -275,11 +275,6 @@ def _is_in(area: Area, place: Place) -> bool:
     return area.location is None or area.location == place.location
 
 
-def is_good_at(token: Token, station: str, location: str | None) -> bool:
-    """Whether nothing about the place as a whole forbids it there."""
-    return _refused_at(token, Place(station, location=location)) is None
-
-
 def driver_norm(name: str | None) -> str | None:
     """One spelling for one driver: telephone numbers by their last ten digits, everything else without case."""
     if name is None or not (text := name.strip()):

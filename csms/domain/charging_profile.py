@@ -386,11 +386,11 @@ def anchored(profile: Profile, now_ms: int) -> Profile:
     return replace(profile, schedules=tuple(schedules))
 
 
-def limit_of(purpose: Purpose, evse: int, unit: Unit, limit: Decimal, *, phases: int | None = None) -> Profile:
+def limit_of(purpose: Purpose, evse: int, unit: Unit, limit: Decimal) -> Profile:
     """One flat limit under the house's own number for its purpose and place; a `TX` one still lacks its transaction."""
     number = OURS + {Purpose.TX: 0, Purpose.TX_DEFAULT: 10_000, Purpose.STATION_MAX: 20_000}[purpose] + evse
     kind = Kind.ABSOLUTE if purpose is Purpose.STATION_MAX else Kind.RELATIVE
-    schedule = Schedule(unit, (Period(0, limit.quantize(TENTH, ROUND_DOWN), phases),))
+    schedule = Schedule(unit, (Period(0, limit.quantize(TENTH, ROUND_DOWN)),))
     return Profile(number, 0, purpose, kind, (schedule,))
 
 

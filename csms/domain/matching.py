@@ -90,7 +90,7 @@ def match_start(started: Started, effective_ms: int, sessions: Iterable[Session]
         for segment in session.segments:
             if segment.start_key == started.key:
                 return Match(How.SAME, session, segment)
-            if _is_known_tx(started.tx_id) and segment.tx_id == started.tx_id and segment.start_key is not None:
+            if is_known_tx(started.tx_id) and segment.tx_id == started.tx_id and segment.start_key is not None:
                 return Match(How.ALIAS, session, segment)
     for session in known:
         near = _near_start(session, started, effective_ms, timing)
@@ -116,7 +116,7 @@ def match_meter(metered: Metered, at_ms: int, sessions: Iterable[Session]) -> Ma
     are the idle register, which proves nothing about the transaction (5.8-d).
     """
     known = list(sessions)
-    if _is_known_tx(metered.tx_id):
+    if is_known_tx(metered.tx_id):
         return _by_alias(metered.tx_id, known) or Match(How.UNMATCHED)
     here = [s for s in known if _is_at(s, metered.evse, metered.connector) and _began_by(s, at_ms)]
     live = [s for s in here if s.state in OPEN and s.state is not State.INTERRUPTED]
@@ -129,7 +129,8 @@ def match_meter(metered: Metered, at_ms: int, sessions: Iterable[Session]) -> Ma
     within = [s for s in here if s.state is State.INTERRUPTED or _covers(s, at_ms)]
     if len(within) == 1:
         return Match(How.BY_SOCKET, within[0], within[0].segments[-1])
-    return Match(How.UNMATCHED)
+    nameless = next((s for s in known if _is_nameless(s) and _is_at(s, metered.evse, metered.connector)), None)
+    return Match(How.UNMATCHED) if nameless is None else Match(How.BY_SOCKET, nameless, nameless.segments[-1])
 
 
 def match_stop(stopped: Stopped, effective_ms: int, sessions: Iterable[Session]) -> Match:
@@ -140,7 +141,7 @@ def match_stop(stopped: Stopped, effective_ms: int, sessions: Iterable[Session])
         for segment in session.segments:
             if any(mark.key == stopped.key and mark.wh == stopped.register_wh for mark in segment.stops):
                 return Match(How.SAME, session, segment)
-    if _is_known_tx(stopped.tx_id):
+    if is_known_tx(stopped.tx_id):
         alias = _by_alias(stopped.tx_id, known)
         if alias is not None:
             return alias
@@ -156,8 +157,15 @@ def match_stop(stopped: Stopped, effective_ms: int, sessions: Iterable[Session])
     return Match(How.UNMATCHED)
 
 
-def _is_known_tx(tx_id: str | None) -> bool:
+def is_known_tx(tx_id: str | None) -> bool:
+    """Whether it names a transaction at all."""
     return tx_id is not None and tx_id.strip() not in UNKNOWN_TX
+
+
+def _is_nameless(session: Session) -> bool:
+    """Readings without a start, whose transaction the charger could not name: more of them belong together."""
+    is_orphan = session.state is State.ORPHAN and bool(session.segments) and not session.last_stops()
+    return is_orphan and not is_known_tx(session.segments[-1].tx_id)
 
 
 def _is_at(session: Session, evse: int, connector: int) -> bool:
@@ -189,7 +197,7 @@ def _near_start(session: Session, started: Started, effective_ms: int, timing: T
     segment = session.segments[-1]
     if segment.start_wh != started.register_wh or segment.stops or segment.start_key is None:
         return None
-    if _is_known_tx(started.tx_id) and _is_known_tx(segment.tx_id):
+    if is_known_tx(started.tx_id) and is_known_tx(segment.tx_id):
         return None  # both name their transaction, and not the same one
     clock_wrong = started.at_ms is None or started.at_ms < Y2020_MS
     near = abs(effective_ms - segment.start_at_ms) <= timing.near_start_s * 1_000
@@ -207,9 +215,9 @@ def _orphan_of(started: Started, effective_ms: int, sessions: Sequence[Session])
     """The orphan that this start explains: by id, else the only one by token, register and time (5.8-k)."""
     orphans = [s for s in sessions if s.state is State.ORPHAN and s.segments]
     for orphan in orphans:
-        if _is_known_tx(started.tx_id) and orphan.segments[-1].tx_id == started.tx_id:
+        if is_known_tx(started.tx_id) and orphan.segments[-1].tx_id == started.tx_id:
             return orphan
-    if _is_known_tx(started.tx_id):
+    if is_known_tx(started.tx_id):
         return None
     fitting = [o for o in orphans if o.segments[-1].stops and _fits_orphan(o, started, effective_ms)]
     return fitting[0] if len(fitting) == 1 else None

@@ -215,5 +215,5 @@ def is_whole(parts: Mapping[int, bool]) -> bool:
 
     `parts` maps the sequence number to "this is the last".
     """
-    last = [number for number, is_last in parts.items() if is_last]
-    return bool(last) and all(number in parts for number in range(max(last)))
+    last = max((number for number, is_last in parts.items() if is_last), default=-1)
+    return last >= 0 and all(number in parts for number in range(last))

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
+from csms.domain.breakdown import Breakdown
 from csms.domain.meter import Quality
 from csms.domain.refusal import Refusal
 from csms.domain.session_record import Session
@@ -72,6 +73,12 @@ def _merged(slices: list[Slice]) -> tuple[Slice, ...]:
 
 def cost(terms: Terms, session: Session) -> Decimal | None:
     """What the session costs by `terms` as far as it is proven, tax included; 0.00 is free, None is unknown."""
+    breakdown = priced(terms, session)
+    return breakdown.total if breakdown is not None else None
+
+
+def priced(terms: Terms, session: Session) -> Breakdown | None:
+    """The same with its lines."""
     if session.state is State.ORPHAN or (session.energy_wh and session.quality not in PRICED):
         return None
     profile = usage(
@@ -83,7 +90,7 @@ def cost(terms: Terms, session: Session) -> Decimal | None:
         idle_minutes=session.idle_ms // _MINUTE_MS,
     )
     try:
-        return bill(terms, profile).total
+        return bill(terms, profile)
     except Refusal:  # a moment without a rate: the bill will be a case, and a display says nothing
         return None
 

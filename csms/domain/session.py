@@ -169,7 +169,7 @@ def _dispatch(turn: Turn, event: Event) -> None:
         case LateFact():
             steps.on_late(turn, event)
         case OperatorClose():
-            turn.fire(EventKind.OPERATOR_CLOSE)
+            steps.on_operator_close(turn)
         case OperatorVoid():
             if not event.money_captured:
                 turn.fire(EventKind.OPERATOR_VOID)

@@ -40,6 +40,8 @@ def take_reading(session: Session, reading: Reading, now_ms: int) -> bool | None
     """None: nothing new. Otherwise whether the figures must be worked out again."""
     at_ms = now_ms if reading.at_ms is None else reading.at_ms
     wh = reading.interval_wh if session.register_kind is RegisterKind.INTERVAL else reading.register_wh
+    if wh is not None and wh < 0:
+        wh = None  # no import meter counts below zero; nor is it among the readings a restart brings back
     if session.power_at_ms is None or at_ms >= session.power_at_ms:
         if reading.power_w is not None:
             session.power_w, session.power_at_ms = reading.power_w, at_ms

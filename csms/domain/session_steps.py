@@ -89,6 +89,8 @@ def on_verdict(turn: Turn, *, good: bool) -> None:
         session.live_state = State.ACTIVE if good else State.STOPPING
         if not good and session.stop_asked_at_ms is None:
             session.stop_asked_at_ms, session.stop_cause = turn.now_ms, StopCause.REFUSED
+    elif not good and session.state in (State.ACTIVE, State.SUSPENDED):
+        on_stop_requested(turn, StopCause.REFUSED)  # it was adopted, or resumed, before anybody was asked
 
 
 def _bind(turn: Turn, event: StartSeen) -> None:
@@ -368,6 +370,15 @@ def _on_stop_unconfirmed(turn: Turn) -> None:
         turn.arm(Timer.T_STOP, turn.timing.stop_s)
     else:
         turn.case(CaseType.STOP_UNCONFIRMED, Severity.MONEY, "The charger does not confirm the stop.")
+
+
+def on_operator_close(turn: Turn) -> None:
+    """An operator ends it. What never had a start began, as far as anybody knows, with its first reading."""
+    session = turn.session
+    if session.state is State.ORPHAN and session.started_at_ms is None:
+        first_ms = next((at_ms for at_ms, _ in session.register), None)
+        session.started_at_ms = session.segments[0].start_at_ms if first_ms is None else first_ms
+    turn.fire(EventKind.OPERATOR_CLOSE)
 
 
 def on_settled(turn: Turn, event: Settled) -> None:

@@ -123,6 +123,21 @@ def payable(breakdown: Breakdown, entries: Iterable[LedgerEntry]) -> Breakdown:
     return replace(breakdown, components=(*breakdown.components, line))
 
 
+def asked_for(
+    entries: Sequence[LedgerEntry], order_id: str, breakdown: Breakdown, delivered_wh: int, *, terms: Terms, want: Want,
+    our_fault: bool, at_ms: int,
+) -> Breakdown:  # fmt: skip
+    """The bill as the buyer would see it if this were settled now: what would be written off is in it."""
+    charge = Charge(
+        order_id=order_id,
+        revision=latest_revision(entries) + 1,
+        breakdown=breakdown,
+        delivered_wh=delivered_wh,
+        at_ms=at_ms,
+    )
+    return payable(breakdown, [*entries, *settle(entries, charge, terms=terms, want=want, our_fault=our_fault)])
+
+
 def give_back_overpaid(
     entries: Sequence[LedgerEntry], order_id: str, *, ref: str, at_ms: int
 ) -> tuple[LedgerEntry, ...]:

@@ -44,6 +44,15 @@ def to_ms(at: datetime) -> int:
     return (at - EPOCH) // timedelta(milliseconds=1)
 
 
+def instant(text: object) -> int | None:
+    """UTC milliseconds of an ISO 8601 text; without an offset it is UTC. None for none, and for what is no time."""
+    try:
+        at = datetime.fromisoformat(str(text)) if text else None
+        return to_ms(at if at.tzinfo is not None else at.replace(tzinfo=UTC)) if at is not None else None
+    except (ValueError, OverflowError):
+        return None
+
+
 def from_ms(at_ms: int) -> datetime:
     """UTC milliseconds since the epoch -> aware UTC datetime."""
     return EPOCH + timedelta(milliseconds=at_ms)

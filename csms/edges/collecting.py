@@ -10,15 +10,14 @@ from typing import Any
 
 from csms.app.reports import Report, Reports, parts
 from csms.domain.provisioning import is_whole
-from csms.ports import Clock, Store
+from csms.ports import Store
 
 
 class Collecting:
     """Waits for reports by request id. `patience_s` runs from the last part that came."""
 
-    def __init__(self, store: Store, clock: Clock, reports: Reports, patience_s: float) -> None:
+    def __init__(self, store: Store, reports: Reports, patience_s: float) -> None:
         self._store = store
-        self._clock = clock
         self._patience_s = patience_s
         self._news: dict[tuple[str, str, int], asyncio.Event] = {}
         for kind in ("NotifyReport", "NotifyMonitoringReport"):

@@ -19,6 +19,7 @@ import structlog
 from csms.app.carneeds import CarNeeds
 from csms.app.charging import Charging, NotInMemory
 from csms.app.costs import Costs
+from csms.app.facts import put_fact
 from csms.app.reports import stored_fact
 from csms.app.stations import Station, Stations
 from csms.edges.contracts import Contracts
@@ -223,5 +224,4 @@ def report(
     """Store a report as it came (NotifyReport, NotifyEvent, …), and the news of it; a repeat changes nothing."""
     key = {"request_id": request_id or 0, "seq_no": seq_no or 0, "generated_at": at or ""}
     exchange.unit.put(Put.REPORT, (exchange.station.id, kind, *key.values(), json.dumps(body), exchange.at_ms))
-    news = stored_fact(exchange.station.id, exchange.at_ms, kind, key)
-    exchange.unit.put(Put.FACT, (news.at_ms, news.kind, news.station, None, None, dumps(news.body).decode()))
+    put_fact(exchange.unit, stored_fact(exchange.station.id, exchange.at_ms, kind, key))

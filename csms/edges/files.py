@@ -21,7 +21,7 @@ from aiohttp.client_exceptions import ClientError
 
 from csms.app.upgrading import Upgrading
 from csms.app.uploads import Uploads
-from csms.ports import Files, Row, TooBig
+from csms.ports import Files, NotKept, Row, TooBig
 
 log = structlog.get_logger()
 
@@ -95,6 +95,9 @@ class FilePages:
             draft = await self._files.draft(chunks, self._upload_bytes)
         except TooBig:
             return _say(413, "the file is too large")
+        except NotKept as no:
+            log.error("upload.not_kept", upload=upload_id, why=str(no))
+            return _say(507, "there is no room for the file now")
         except (OSError, TimeoutError, ClientError, ValueError) as broken:
             log.info("upload.broken", upload=upload_id, why=repr(broken))
             return _say(400, "the file did not come in full")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import json
 import secrets
 import time
 from collections import deque
@@ -29,6 +28,7 @@ from csms.app.stations import Station, Stations, fold
 from csms.domain.certificate import State as CertificateState
 from csms.domain.certificate import names_of, peer_problem
 from csms.domain.refusal import Refusal, Why
+from csms.edges.ocppcalls import UNREADABLE
 from csms.edges.ocppj.codes import Version
 from csms.edges.ocppj.handshake import Admission, Attempt, Credentials, Pace, PingPolicy
 from csms.edges.ocppj.link import REPLACED, Link
@@ -56,6 +56,7 @@ _LOOKS_AT_ONCE = 2
 _MOST_LOOKS = 50
 _WRONG_FREELY = 5
 _REST_S = 2.0
+_MADE = "$made-b2$"  # before a digest of a password that was made here
 
 
 class Busy(Exception):
@@ -79,11 +80,21 @@ class Passwords:
         self._threads = ThreadPoolExecutor(_LOOKS_AT_ONCE, thread_name_prefix="passwords")
 
     async def hash(self, password: str) -> str:
-        """The stored form."""
+        """The stored form of a password that a person chose."""
         return await asyncio.to_thread(self._hasher.hash, password)
+
+    @staticmethod
+    def digest(made: str) -> str:
+        """The stored form of one that was made here by chance: nobody guesses 128 bits however cheap a guess is, and
+        after a restart a whole network of chargers comes at once."""
+        salt = secrets.token_hex(16)
+        return f"{_MADE}{salt}${_digest(salt, made.encode())}"
 
     async def fits(self, stored: str, candidates: list[bytes]) -> bool:
         """Whether one of the candidates is the password behind `stored`. Raises Busy."""
+        if stored.startswith(_MADE):
+            salt, _, digest = stored.removeprefix(_MADE).partition("$")
+            return any(hmac.compare_digest(_digest(salt, candidate), digest) for candidate in candidates)
         known = self._known.get(stored)
         digests = [hashlib.blake2b(candidate, key=self._key, digest_size=32).digest() for candidate in candidates]
         if known is not None:
@@ -114,6 +125,10 @@ class Passwords:
                 continue
             return number
         return None
+
+
+def _digest(salt: str, password: bytes) -> str:
+    return hashlib.blake2b(password, salt=bytes.fromhex(salt), digest_size=32).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,25 +421,37 @@ class Rotation:
         self._stations = stations
         self._passwords = passwords
         self._raw = raw
+        self._under_way: set[str] = set()
 
     async def rotate(self, station_id: str, password: str | None, push: bool) -> Mapping[str, Any]:
         """Set a new password, on the charger first when `push`. The answer tells what happened; raises Refusal."""
         station = self._stations.known(station_id)
+        if station.id in self._under_way:
+            # There is room for one that is pending: the charger could end up with the other.
+            raise Refusal(Why.WRONG_STATE, "its password is being changed already; wait for the end of that")
+        self._under_way.add(station.id)
+        try:
+            return await self._rotate(station, password, push)
+        finally:
+            self._under_way.discard(station.id)
+
+    async def _rotate(self, station: Station, password: str | None, push: bool) -> Mapping[str, Any]:
         made = password or secrets.token_hex(16)
         if not 16 <= len(made) <= 40:
             raise Refusal(Why.INVALID_REQUEST, "the password must have 16 to 40 characters")
-        stored = await self._passwords.hash(made)
+        stored = await self._passwords.hash(password) if password else self._passwords.digest(made)
         if push:
             if not station.online:
                 raise Refusal(Why.STATION_OFFLINE, "the charger is offline; use push=false to set it here only")
+            before = station.password_pending_hash  # of a change that the charger has not answered
             await self._set(station, pending=stored)
             answer: RawAnswer = await self._push(station, made)
             status = _accepted(answer)
             if status != "Accepted":
-                # Not heard of, or taken at the next boot: both hold until the charger comes with the new one.
-                is_open = status == "RebootRequired" or answer.status not in {"answered", "call_error"}
+                # Not heard of, not understood, or taken at the next boot: both hold until it comes with the new one.
+                is_open = status in {"RebootRequired", UNREADABLE} or answer.status not in {"answered", "call_error"}
                 if not is_open:
-                    await self._set(station, pending=None)
+                    await self._set(station, pending=before)
                 shown = {"password": made} if is_open and not password else {}
                 return {"status": status, "changed": False, "pending": is_open, **shown}
         await self._set(station, current=stored, pending=None)
@@ -453,7 +480,7 @@ class Rotation:
 def _accepted(answer: RawAnswer) -> str:
     if answer.status != "answered" or not isinstance(answer.response, dict):
         return answer.status
-    response = answer.response
-    if "setVariableResult" in response:
-        return str(response["setVariableResult"][0].get("attributeStatus"))
-    return str(response.get("status")) or json.dumps(response)
+    results = answer.response.get("setVariableResult")
+    told = results[0] if isinstance(results, list) and results and isinstance(results[0], dict) else answer.response
+    word = told.get("attributeStatus") or told.get("status")
+    return word if isinstance(word, str) else UNREADABLE

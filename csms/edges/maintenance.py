@@ -69,7 +69,7 @@ class Maintenance:
         )
         steward.errand(ERRAND, self.upgrades.errand)
 
-    def listen(self, reports: Reports, calls: Calls) -> None:
+    def listen(self, calls: Calls, reports: Reports) -> None:
         """Read what chargers tell and answer about all this."""
         for kind in ("DiagnosticsStatusNotification", "LogStatusNotification"):
             reports.read(kind, self.logs.on_notice)

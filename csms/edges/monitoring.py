@@ -45,7 +45,7 @@ class Monitoring:
         self._collecting = collecting
         self._raw = raw
 
-    def register(self, calls: Calls, reports: Reports) -> None:
+    def listen(self, calls: Calls, reports: Reports) -> None:
         """Enter the readers."""
         calls.read("SetVariableMonitoring", self._set)
         calls.read("ClearVariableMonitoring", self._cleared)

@@ -47,7 +47,7 @@ _SPREAD_S: Final = 600.0  # a day's checks are not asked in one breath
 
 
 class Provisioner:
-    """Leads the conversations of provisioning. `register` makes it part of the system."""
+    """Leads the conversations of provisioning. `listen` makes it part of the system."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Provisioner:
         self._check_every_ms = int(check_every_h * 3_600_000)
         self._ticked_ms = 0
 
-    def register(self, calls: Calls, reports: Reports) -> None:
+    def listen(self, calls: Calls, reports: Reports) -> None:
         """Enter errands and readers. The inventory comes first: others rest on it."""
         errand = self._steward.errand
         errand(

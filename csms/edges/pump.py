@@ -21,6 +21,8 @@ from csms.app import instructions
 from csms.app.answers import RawAnswer, SchemaProblems
 from csms.app.calls import answered_fact
 from csms.app.charging import Charging
+from csms.app.facts import put_fact
+from csms.app.masks import stored_text, without_passwords
 from csms.app.stations import Station, Stations
 from csms.domain import instruction as domain
 from csms.domain import session_events as ev
@@ -87,6 +89,7 @@ _KINDS = {
     "set_config": Kind.SET_CONFIG,
 }
 _IDLE_S = 1.0
+_WITHHELD = "withheld"  # in the row of a message whose password is not stored: it cannot be sent from there
 # A promise without its effect for so long: the instruction expires (SESSIONS 5.6: T_start, T_stop have their own).
 _ACCEPTED_LIFE_S: dict[Kind, float] = {Kind.RESET: 600, Kind.STOP: 86_400}
 
@@ -248,7 +251,10 @@ class Pump:
         future: asyncio.Future[RawAnswer] = asyncio.get_running_loop().create_future()
         waiting = self._waiting[instruction.instruction_id] = _Waiting(future)
         unit = Unit()
-        instructions.put_new(unit, instruction)
+        kept = without_passwords(instruction.payload)
+        if kept != instruction.payload:
+            kept[_WITHHELD] = True
+        instructions.put_new(unit, replace(instruction, payload=kept))
         self._store.submit(unit)
         try:
             self._send(link, station, instruction, timeout_s=timeout_s)
@@ -309,6 +315,9 @@ class Pump:
             if station is None or instruction.is_due_to_expire(now_ms):
                 self._over(instruction, InstructionEvent(Step.EXPIRE, "not sent in time"))
                 continue
+            if instruction.payload.get(_WITHHELD):
+                self._over(instruction, InstructionEvent(Step.EXPIRE, "the password in it was not kept; ask again"))
+                continue
             link = self._link_of(station.id)
             if link is None or _held_by_registration(station, instruction.kind) is not None:
                 continue
@@ -337,7 +346,8 @@ class Pump:
                 raise Refusal(Why.INVALID_REQUEST, str(problems[0]))
         except Refusal as refusal:
             self._over(instruction, InstructionEvent(Step.EXPIRE, refusal.detail))
-            self._tell(instruction, RawAnswer(status="call_error", error={"description": refusal.detail}))
+            unsayable = RawAnswer(status="call_error", error={"description": refusal.detail})
+            self._tell(instruction.instruction_id, unsayable)
             return
         sent = domain.step(instruction, InstructionEvent(Step.SENT), now_ms)
         message_id = self._ids.uuid()
@@ -349,7 +359,7 @@ class Pump:
             waiting.message_id = message_id
         unit = Unit()
         instructions.put_state(unit, sent, message_id)
-        unit.put(Put.FRAME, (seq, station.no, now_ms, 1, action, message_id, request, None, None, None))
+        unit.put(Put.FRAME, (seq, station.no, now_ms, 1, action, message_id, stored_text(request), None, None, None))
 
         def stored(error: BaseException | None) -> None:
             # A row before it is a frame: nothing leaves that is not known to have been sent.
@@ -392,10 +402,10 @@ class Pump:
             self._count(type(outcome).__name__.lower())
         unit = Unit()
         answer_text, note = _logged(message_id, outcome)
-        unit.put(Put.FRAME_ANSWERED, (answer_text, now_ms, note, seq))
+        fit = stored_text(answer_text) if answer_text is not None else None
+        unit.put(Put.FRAME_ANSWERED, (fit, now_ms, note, seq))
         if isinstance(outcome, Answered):
-            news = answered_fact(station.id, now_ms, action, seq)
-            unit.put(Put.FACT, (news.at_ms, news.kind, news.station, None, None, json.dumps(news.body)))
+            put_fact(unit, answered_fact(station.id, now_ms, action, seq))
         if instruction is not None and self._has_begun(station, instruction):
             self._live.pop(instruction_id, None)  # the session came before the answer, which changes nothing now
         elif instruction is not None:
@@ -453,9 +463,7 @@ class Pump:
             station = self._stations.get(instruction.station)
             if station is not None and instruction.token is not None:
                 station.starting.pop(instruction.instruction_id, None)
-            fact = instructions.over_fact(instruction, now_ms)
-            body = json.dumps(dict(fact.body), separators=(",", ":"))
-            unit.put(Put.FACT, (fact.at_ms, fact.kind, fact.station, None, fact.order_id, body))
+            put_fact(unit, instructions.over_fact(instruction, now_ms))
         else:
             self._live[instruction.instruction_id] = instruction
             self._watch_start(instruction)  # with the answer in it
@@ -505,12 +513,10 @@ class Pump:
                 answer = RawAnswer(status="offline", message_id=message_id)
             case _:
                 answer = RawAnswer(status="timeout", message_id=message_id)
-        waiting = self._waiting.get(instruction_id)
-        if waiting is not None and not waiting.future.done():
-            waiting.future.set_result(answer)
+        self._tell(instruction_id, answer)
 
-    def _tell(self, instruction: Instruction, answer: RawAnswer) -> None:
-        waiting = self._waiting.get(instruction.instruction_id)
+    def _tell(self, instruction_id: str, answer: RawAnswer) -> None:
+        waiting = self._waiting.get(instruction_id)
         if waiting is not None and not waiting.future.done():
             waiting.future.set_result(answer)
 

@@ -36,7 +36,7 @@ class Roots:
         self._certificates = certificates
         self._raw = raw
 
-    def register(self, calls: Calls) -> None:
+    def listen(self, calls: Calls) -> None:
         """Hear every answer, whoever asked."""
         calls.read("InstallCertificate", self._was_installed)
         calls.read("DeleteCertificate", self._was_deleted)

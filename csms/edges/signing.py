@@ -10,12 +10,14 @@ The authority is never asked in the read loop, nor waited for there.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any, Final, Protocol
 
 import structlog
 
 from csms.app.certificates import Certificates
-from csms.app.reports import Report
+from csms.app.configured import said
+from csms.app.reports import Report, Reports
 from csms.app.stations import Station
 from csms.domain.certificate import DAY_MS, FOR_US, State, Use, names_of
 from csms.edges.ocppj.codes import Version
@@ -23,7 +25,7 @@ from csms.edges.pkiweb import Unreachable
 from csms.edges.steward import NoAnswer, SaidNo, Steward, Visit
 from csms.pki.reading import BadCertificate, chain_of, common_name, pem_of
 from csms.pki.requests import check_request, read_request
-from csms.ports import Clock, ReadTx, Row, Store, Table
+from csms.ports import Clock, ReadTx, Row, Store
 
 log = structlog.get_logger()
 
@@ -40,6 +42,9 @@ _LONGEST_CHAIN: Final = 10_000
 _CHAIN_SIZE_KEYS: Final = ("CertificateSignedMaxChainSize", "SecurityCtrlr.MaxCertificateChainSize")
 # A charger waits for minutes and then asks again by itself or not at all; after a day its request is of no use.
 _REQUEST_LIFE_MS: Final = DAY_MS
+# Each request is a row, a signature and a message: who asks in a circle must not fill the disk.
+_MOST_AN_HOUR: Final = 20
+_HOUR_MS: Final = 3_600_000
 _LOOK_FOR_DUE_S: Final = 3600.0
 _ASKED_AGAIN_MS: Final = DAY_MS
 
@@ -71,12 +76,14 @@ class Signing:
         self._signer = signer
         self._organization = organization
         self._renew_before_days = renew_before_days
+        self._taken: dict[str, deque[int]] = {}  # charger -> when it last asked and was accepted
         self._asked: dict[str, int] = {}  # certificate -> when its charger was asked for a new request
         self._steward: Steward | None = None
 
-    def register(self, steward: Steward) -> None:
-        """Join the errands."""
+    def listen(self, steward: Steward, reports: Reports) -> None:
+        """Register the errands and the reader; the read loop judges requests before there are any (`problem`)."""
         self._steward = steward
+        reports.read("SignCertificate", self._stored)
         steward.errand(DELIVER, self.deliver)
         steward.errand(RENEW, self.renew)
 
@@ -97,9 +104,14 @@ class Signing:
             check_request(csr, names=names, organization=None if use == Use.V2G else self._organization)
         except BadCertificate as problem:
             return str(problem)
+        now_ms = self._clock.now_ms()
+        taken = self._taken.setdefault(station.id, deque(maxlen=_MOST_AN_HOUR))
+        if len(taken) == _MOST_AN_HOUR and now_ms - taken[0] < _HOUR_MS:
+            return f"the charger has asked {_MOST_AN_HOUR} times within an hour"
+        taken.append(now_ms)
         return None
 
-    async def stored(self, report: Report) -> None:
+    async def _stored(self, report: Report) -> None:
         """A request that was answered Accepted."""
         use = str(report.body.get("certificateType") or Use.STATION.value)
         key = f"{report.request_id} {report.seq_no} {report.generated_at}"
@@ -179,12 +191,8 @@ class Signing:
 
     async def _chain_limit(self, station_id: str) -> int:
         def read(tx: ReadTx) -> int:
-            for name in _CHAIN_SIZE_KEYS:
-                rows = tx.many(Table.CONFIGURATION, station=station_id, name=name)
-                limits = [int(row["value"]) for row in rows if str(row["value"] or "").isdecimal()]
-                if limits:
-                    return min(*limits, _LONGEST_CHAIN)
-            return _LONGEST_CHAIN
+            told = said(tx, station_id, _CHAIN_SIZE_KEYS).values()
+            return min([int(value) for value in told if value and value.isdecimal()] + [_LONGEST_CHAIN])
 
         return await self._store.read(read)
 

@@ -20,6 +20,7 @@ import structlog
 from csms.app.answers import RawAnswer, SchemaProblems
 from csms.app.stations import Station, Stations
 from csms.domain.refusal import Refusal, Why
+from csms.edges.answershape import shaped
 from csms.edges.ocppj.codes import Version
 from csms.edges.ocppj.link import Link
 from csms.ports import Clock, Fact
@@ -59,14 +60,15 @@ class Visit:
     _raw: Callable[..., Awaitable[RawAnswer]]
 
     async def ask(self, action: str, payload: Mapping[str, Any], *, timeout_s: float = _ASK_S) -> dict[str, Any]:
-        """The payload of its answer. Raises NoAnswer, SaidNo; Refusal or SchemaProblems when it cannot be asked so."""
+        """The payload of its answer, in the shape of its schema. Raises NoAnswer, SaidNo; Refusal or SchemaProblems
+        when it cannot be asked so."""
         answer = await self._raw(self.station.id, action, payload, timeout_s=timeout_s)
         if answer.status == "call_error":
             error = answer.error if isinstance(answer.error, dict) else {}
             raise SaidNo(str(error.get("code") or ""), str(error.get("description") or ""))
         if answer.status != "answered":
             raise NoAnswer(f"{action}: {answer.status}")
-        return answer.response if isinstance(answer.response, dict) else {}
+        return shaped(self.version, action, answer.response)
 
     async def ask_now(self, action: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         """As `ask`, for a person who waits: silence and a no are refusals, too."""

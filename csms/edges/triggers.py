@@ -25,7 +25,8 @@ _EXTENDED: Final = frozenset(
 
 
 class Triggers:
-    """Triggers that we send of our own accord. An operator's go past this and are not counted."""
+    """Triggers that we send of our own accord. An operator's go past this and are not counted, and so does the one
+    question that a mute charger is asked (`mute.py`, once per silence)."""
 
     def __init__(self, steady_s: Callable[[], float]) -> None:
         self._steady_s = steady_s

@@ -119,9 +119,8 @@ class Trust:
             plain_url=lambda: self.plain_url,
             tls_url=lambda: self.tls_url,
         )
-        self.signing.register(steward)
-        self.roots.register(calls)
-        reports.read("SignCertificate", self.signing.stored)
+        self.signing.listen(steward, reports)
+        self.roots.listen(calls)
 
     # -- the listeners
 

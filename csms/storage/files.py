@@ -13,12 +13,14 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
-from csms.ports import Draft, TooBig
+from csms.ports import Draft, NotKept, TooBig
+
+T = TypeVar("T")
 
 _NAME: Final = re.compile(r"[a-z]+/[A-Za-z0-9-]+")
 _WRITE_BYTES: Final = 256 * 1024  # written and hashed in one go of a thread
@@ -39,7 +41,7 @@ class Folder:
 
     async def draft(self, chunks: AsyncIterator[bytes], limit: int) -> Draft:
         """See `ports.Files`. The disk is never touched on the event loop."""
-        incoming = await asyncio.to_thread(_Incoming, self._drafts)
+        incoming = await _on_disk(_Incoming, self._drafts)
         try:
             waiting = bytearray()
             async for chunk in chunks:
@@ -47,9 +49,9 @@ class Folder:
                 if incoming.size + len(waiting) > limit:
                     raise TooBig(f"more than {limit} bytes")
                 if len(waiting) >= _WRITE_BYTES:
-                    await asyncio.to_thread(incoming.write, bytes(waiting))
+                    await _on_disk(incoming.write, bytes(waiting))
                     waiting.clear()
-            return await asyncio.to_thread(incoming.finish, bytes(waiting))
+            return await _on_disk(incoming.finish, bytes(waiting))
         except BaseException:
             incoming.abandon()  # two system calls, also while the task is being cancelled
             raise
@@ -80,6 +82,14 @@ class Folder:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+async def _on_disk(work: Callable[..., T], *told: Any) -> T:
+    """In a thread; trouble of the disk must not be taken for trouble of the line the file comes by."""
+    try:
+        return await asyncio.to_thread(work, *told)
+    except OSError as error:
+        raise NotKept(error.strerror or str(error)) from error
 
 
 class _Incoming:

@@ -474,6 +474,7 @@ reports = Table(
     Column("generated_at", Text, primary_key=True),
     Column("body", Text, nullable=False),
     Column("received_ms", BigInteger, nullable=False),
+    Index("reports_by_age", "received_ms"),
 )
 
 settings = Table(

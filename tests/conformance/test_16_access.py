@@ -250,6 +250,22 @@ async def test_a_vehicle_is_judged_as_its_token_and_unknown_without_one(server: 
         assert await cp.authorize("MA1TA2B3C4D567890") == {"status": "Invalid"}
 
 
+async def test_a_number_that_was_a_token_once_may_be_a_vehicle_now(server: Server) -> None:
+    await token(server, "OWNER-4")
+    await token(server, "AABBCCDDEE04")
+    async with Station16(server, "A16-MOVED") as cp:
+        await cp.boot()
+        await server.api("PUT", "/api/v1/vehicles/AABBCCDDEE04", {"token": "OWNER-4"})
+        begun = await cp.start("AABBCCDDEE04", 0)
+        assert (await session(server, cp.id))["token"] == "AABBCCDDEE04"  # a token comes first
+        await cp.stop(begun["transactionId"], 10)
+        await server.api("DELETE", "/api/v1/tokens/AABBCCDDEE04")
+        begun = await cp.start("AABBCCDDEE04", 10)
+        assert begun["idTagInfo"] == {"status": "Accepted"}
+        found = (await server.api("GET", f"/api/v1/sessions?charger_id={cp.id}"))["items"]
+        assert sorted(one["token"] for one in found) == ["AABBCCDDEE04", "OWNER-4"]
+
+
 async def test_a_session_of_a_vehicle_goes_on_after_a_power_cut(server: Server) -> None:
     await token(server, "OWNER-3")
     await server.api("PUT", "/api/v1/vehicles/AABBCCDDEE03", {"token": "OWNER-3"})

@@ -257,6 +257,16 @@ async def test_tc_045_2_an_upload_that_fails(server: Server) -> None:
         assert (await log(server, cp.id, made["id"]))["state"] == "received"
 
 
+async def test_a_file_may_have_any_name_and_is_fetched_all_the_same(server: Server) -> None:
+    async with Station16(server, "D-NAMED") as cp:
+        cp.table["GetDiagnostics"] = {"fileName": '../a "b"\r\nX-Other: c.zip'}
+        await booted(cp)
+        made = await ask_log(server, "D-NAMED")
+        location = cp.questions("GetDiagnostics")[0]["location"]
+        assert (await upload(location, b"named")).status == 200
+        assert await log_file(server, cp.id, made["id"]) == (200, b"named")
+
+
 async def test_no_file_name_means_that_there_is_nothing(server: Server) -> None:
     async with Station16(server, "D-NONE") as cp:
         cp.table["GetDiagnostics"] = {}
@@ -271,6 +281,8 @@ async def test_a_place_of_the_operators_own_is_followed_by_the_chargers_word(ser
         await booted(cp)
         made = await ask_log(server, "D-FTP", location="ftp://user:word@files.example/in")
         assert cp.questions("GetDiagnostics") == [{"location": "ftp://user:word@files.example/in"}]
+        assert made["location"] == "ftp://***@files.example/in"  # whoever may only read learns no password
+        assert made["location"] == "ftp://***@files.example/in"  # whoever may only read learns no password
         assert await cp.ask("DiagnosticsStatusNotification", {"status": "Uploaded"}) == {}
         await until_log(server, cp.id, made["id"], state="elsewhere")
 

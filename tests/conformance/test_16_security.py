@@ -266,6 +266,22 @@ async def test_tc_074_the_certificate_is_renewed_when_triggered_and_used(world: 
     assert "revoked" in await world.reason(cp)
 
 
+async def test_a_certificate_got_under_another_chargers_serial_number_opens_no_door(world: World) -> None:
+    """A charger says itself what its serial number is; what it gets for it is its own and nobody else's."""
+    await world.add("ROBBED", 3, serial="SN-ROBBED")
+    async with Station16(world.server, "THIEF") as cp:
+        await cp.boot(chargePointSerialNumber="SN-ROBBED")
+        renewing = Renewing(cp, "SN-ROBBED")
+        assert await renewing.ask() == {"status": "Accepted"}
+        await cp.until_asked("CertificateSigned")
+    own = renewing.own()
+    cp = Station16(world.server, "ROBBED", tls=world.client(own))
+    assert await status_of_refusal(cp) == 403
+    assert "issued to another charger" in await world.reason(cp)
+    await world.server.api("PATCH", "/api/v1/chargers/THIEF", {"security_profile": 3})
+    assert await is_let_in(Station16(world.server, "THIEF", tls=world.client(own)))
+
+
 @pytest.mark.case("1.6 TC_077")
 async def test_tc_077_the_charger_finds_the_certificate_invalid_and_says_so(world: World) -> None:
     async with Station16(world.server, "TC077") as cp:
@@ -296,6 +312,14 @@ async def test_a_request_that_must_not_be_signed_is_rejected_at_once(world: Worl
         assert await world.certificates("BAD-CSR") == []
         frames = await world.server.api("GET", "/api/v1/chargers/BAD-CSR/frames?action=SignCertificate")
         assert why in str(frames["items"][:2])
+
+
+async def test_a_charger_that_asks_for_certificates_in_a_circle_is_told_no(world: World) -> None:
+    async with Station16(world.server, "CIRCLE") as cp:
+        await cp.boot(chargePointSerialNumber="SN-CIRCLE")
+        said = [(await Renewing(cp, "SN-CIRCLE").ask())["status"] for _ in range(25)]
+        assert said == ["Accepted"] * 20 + ["Rejected"] * 5
+        assert await cp.is_served()
 
 
 # -- certificates it holds

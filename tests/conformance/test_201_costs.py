@@ -219,8 +219,17 @@ async def test_what_a_station_shows_is_known_after_a_restart(tmp_path_factory: p
         await cs.close()
 
 
-async def test_the_display_of_a_bought_session_shows_the_orders_own_terms(
-    tmp_path_factory: pytest.TempPathFactory,
+@pytest.mark.parametrize(
+    ("delivered_wh", "total"),
+    [
+        # 18.00 + 10.00 service fee, 18 % tax, and 10 % of the units for the buyer's app.
+        (1000, 34.84),
+        # Eight Wh beyond the order are within its tolerance: nobody is asked for them, and no display shows them.
+        (2008, 57.88),
+    ],
+)
+async def test_the_display_of_a_bought_session_shows_what_the_order_will_be_billed(
+    tmp_path_factory: pytest.TempPathFactory, delivered_wh: int, total: float
 ) -> None:
     async with open_shop(tmp_path_factory.mktemp("costs-order")) as shop:
         server, cs = shop.server, Station201(shop.server, "I-ORDER")
@@ -248,8 +257,8 @@ async def test_the_display_of_a_bought_session_shows_the_orders_own_terms(
         begun = cs.event_of("Started", "order", "RemoteStart", wh=0, info=info, when=at(-1800))
         await cs.ask("TransactionEvent", begun | {"idToken": asked["idToken"]})
         await starting
-        ended = await cs.event("Ended", "order", "EVDeparted", wh=1000, info={"stoppedReason": "EVDisconnected"})
+        info = {"stoppedReason": "EVDisconnected"}
+        ended = await cs.event("Ended", "order", "EVDeparted", wh=delivered_wh, info=info)
         bill = await buyer.wait_for_bill()
-        # 18.00 + 10.00 service fee, 18 % tax, and 10 % of the units for the buyer's app.
-        assert (str(bill.quote.value), ended["totalCost"]) == ("34.84", 34.84)
+        assert (float(bill.quote.value), ended["totalCost"]) == (total, total)
         await cs.close()

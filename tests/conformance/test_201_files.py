@@ -359,6 +359,18 @@ async def test_n_27_what_is_known_of_a_customer_is_reported_in_parts(server: Ser
         await until_customer(server, made, data="name: A; tag: B", complete=True, state="done")
 
 
+@pytest.mark.parametrize("number", [4_000_000_000, 10**17, -1])
+async def test_a_part_with_a_number_beyond_all_bounds_costs_nothing(server: Server, number: int) -> None:
+    async with Station201(server, f"N-FAR{number}") as cp:
+        cp.table["CustomerInformation"] = ACCEPTED
+        await boot(cp)
+        made = await ask_customer(server, cp.id)
+        said = {"requestId": made["request_id"], "seqNo": number, "generatedAt": at(), "data": "far", "tbc": False}
+        assert await cp.ask("NotifyCustomerInformation", said) == {}
+        await until_customer(server, made, data="far", complete=False, state="accepted")
+        assert await cp.is_served()
+
+
 @pytest.mark.case("2.0.1 TC_N_28")
 async def test_n_28_nothing_is_known_of_a_customer(server: Server) -> None:
     async with Station201(server, "N28") as cp:

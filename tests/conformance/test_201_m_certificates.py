@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
 from cryptography.x509 import ocsp
 from pki_world import Ca, Pool, Responder, hash_data, pem, serving
 from securing import World, secured
@@ -213,7 +215,10 @@ async def test_a_responder_that_must_not_be_asked_or_does_not_answer_is_a_failur
     async with Station201(world.server, "NO-OCSP") as cs:
         await cs.boot()
         unlisted = [world.responder.url.replace("127.0.0.1", name) for name in ("localhost", "[::ffff:127.0.0.1]")]
-        for where in (*unlisted, "http://10.1.2.3/ocsp", "file:///etc/passwd", "http://[", "nonsense"):
+        # What one reader of addresses takes for a strange name is 127.0.0.1 to the next one.
+        hosts = ("127\u30020\u30020\u30021", "\u246027.0.0.1", "somebody@127.0.0.1", "somewhere\\@127.0.0.1")
+        disguised = [world.responder.url.replace("127.0.0.1", host) for host in hosts]
+        for where in (*unlisted, *disguised, "http://10.1.2.3/ocsp", "file:///etc/passwd", "http://[", "nonsense"):
             asked = {"ocspRequestData": question(world, 2402, responderURL=where)}
             assert (await cs.ask("GetCertificateStatus", asked))["status"] == "Failed"
         asked = {"ocspRequestData": question(world, 2403, issuerKeyHash="zz")}
@@ -226,6 +231,34 @@ async def test_a_responder_that_must_not_be_asked_or_does_not_answer_is_a_failur
             world.responder.broken = False
         assert await cs.is_served()
     assert not {2402, 2403} & set(world.responder.asked)
+
+
+class Tarpit:
+    """A responder that keeps everybody waiting; `most` waited at the same time."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+        self.url = ""
+
+    async def answer(self, incoming: web.Request) -> web.Response:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            await asyncio.sleep(0.2)
+        finally:
+            self.now -= 1
+        return web.Response(status=500)
+
+
+async def test_a_station_that_asks_and_asks_has_a_few_questions_open_at_others(world: Iso) -> None:
+    tarpit = Tarpit()
+    async with serving(tarpit), Station201(world.server, "MANY-OCSP") as cs:
+        await cs.boot()
+        asked = ({"ocspRequestData": question(world, number, responderURL=tarpit.url)} for number in range(1, 61))
+        said = await asyncio.gather(*(cs.ask("GetCertificateStatus", one) for one in asked))
+        assert {one["status"] for one in said} == {"Failed"}
+        assert await cs.is_served()
+    assert 1 < tarpit.most <= 8
 
 
 # -- contract certificates

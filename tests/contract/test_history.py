@@ -32,6 +32,18 @@ async def test_more_old_frames_than_one_bite_go_in_one_round_and_young_ones_stay
         assert await upkeep(store, 90).drop_history(NOW_MS) == 0
 
 
+async def test_old_reports_go_with_the_frames(open_store: Any) -> None:
+    async with open_store() as store:
+        unit = Unit()
+        for number in range(700):
+            at_ms = NOW_MS - (89 if number < 100 else 91) * DAY_MS
+            unit.put(Put.REPORT, ("CP", "DataTransfer", 0, number, "", "{}", at_ms))
+        store.submit(unit)
+        assert await upkeep(store, 90).drop_history(NOW_MS) == 600
+        left = await store.read(lambda tx: tx.many(Table.REPORTS, order="seq_no"))
+        assert [row["seq_no"] for row in left] == list(range(100))
+
+
 async def test_keys_of_requests_are_forgotten_after_a_day(open_store: Any) -> None:
     def key(name: str, at_ms: int) -> dict[str, Any]:
         return {"key": name, "route": "POST /x", "digest": "d", "status": 200, "body": "{}", "at_ms": at_ms}

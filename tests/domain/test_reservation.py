@@ -14,12 +14,14 @@ from csms.domain.reservation import (
     MOST_TIMES,
     TELL_AHEAD_MS,
     Hold,
+    Reach,
     Reservation,
     Status,
     Step,
     Told,
     after_answer,
     after_unsupported,
+    could_be_used,
     is_kept,
     may_use,
     next_step,
@@ -142,6 +144,33 @@ def test_who_may_use_it() -> None:
 )
 def test_what_a_charger_says_it_keeps(said: dict[str, str | None], one: bool | None, any_: bool | None) -> None:
     assert (is_kept(said, 1), is_kept(said, 0)) == (one, any_)
+
+
+FREE, TAKEN = SocketStatus.AVAILABLE, SocketStatus.CHARGING
+BEFORE, WITHIN, AFTER = START_MS - 1, START_MS + 1, SOLD.expires_ms + 1
+
+
+@pytest.mark.parametrize(
+    ("told", "reach", "sockets", "is_usable"),
+    [
+        (Told.HOLDS, Reach(BEFORE, None, AFTER), {FREE}, True),
+        (Told.UNSUPPORTED, Reach(BEFORE, None, AFTER), set(), True),
+        (Told.SILENT, Reach(WITHIN, BEFORE, AFTER), {FREE, TAKEN}, True),
+        (Told.HOLDS, Reach(AFTER, WITHIN, AFTER), {FREE}, True),  # it has only just come back, and was there before
+        (Told.HOLDS, Reach(None, WITHIN, WITHIN), {FREE}, True),
+        (Told.HOLDS, Reach(None, BEFORE, START_MS), {FREE}, False),  # away all the while
+        (Told.NO, Reach(), set(), False),  # never seen at all
+        (Told.ASKED, Reach(AFTER, BEFORE, AFTER), {FREE}, False),
+        (Told.NO, Reach(AFTER, None, AFTER), {FREE}, False),
+        (Told.REFUSED, Reach(BEFORE, None, AFTER), {FREE}, False),
+        (Told.UNSUPPORTED, Reach(BEFORE, None, AFTER), {TAKEN}, False),
+        (Told.UNSUPPORTED, Reach(BEFORE, None, AFTER), {SocketStatus.FAULTED}, False),
+    ],
+)
+def test_whether_whoever_came_could_have_charged(
+    told: Told, reach: Reach, sockets: set[SocketStatus], is_usable: bool
+) -> None:
+    assert could_be_used(replace(SOLD, told=told), reach, sockets) is is_usable
 
 
 reservations = st.builds(

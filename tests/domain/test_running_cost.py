@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 from test_session import MIN, T0, in_state, meter, opened, play, stop
 
-from csms.domain.running_cost import cost, price_text, usage
+from csms.domain.running_cost import PRICED, cost, price_text, usage
 from csms.domain.session import State
 from csms.domain.tariff import Rate, Tariff, Terms, bill
 
@@ -63,6 +64,52 @@ def test_the_profile_adds_up_to_the_energy_and_the_cost_to_its_bill(steps: list[
     assert profile.energy_wh == session.energy_wh == sum(steps)
     terms = Terms(tariff=tariff(*HOUR_RATES))
     assert cost(terms, session) == bill(terms, profile).total
+
+
+WHOLE = st.integers(0, 40).map(Decimal)
+TARIFFS = st.builds(
+    lambda first, second, fee, minute, idle, surge, tax, inclusive: tariff(
+        Rate(to_minute=17 * 60, per_kwh=first, per_minute=minute), Rate(from_minute=17 * 60, per_kwh=second),
+        service_fee=fee, idle_per_minute=idle, surge_percent=surge, tax_percent=tax, tax_inclusive=inclusive,
+    ),
+    WHOLE, WHOLE, WHOLE, WHOLE, WHOLE, WHOLE, WHOLE, st.booleans(),
+)  # fmt: skip
+
+
+@given(
+    TARIFFS,
+    st.lists(st.tuples(st.integers(1, 600), st.integers(0, 60_000)), max_size=25),
+    st.integers(0, 600),
+    st.integers(0, 3 * 60),
+    st.randoms(use_true_random=False),
+)
+def test_the_total_from_memory_is_the_bill_from_the_rows(
+    prices: Tariff, samples: list[tuple[int, int]], until_min: int, idle_min: int, chance: Random
+) -> None:
+    """Readings late, doubled, in any order, behind the end, and two of one instant: the rows lie as they came."""
+    session, terms = opened(), Terms(tariff=prices)
+    rows: list[tuple[int, int]] = []
+    line = [(T0 + minute * MIN, 1000 + wh) for minute, wh in samples]
+    told = chance.sample(line + line[: len(line) // 3], len(line) + len(line) // 3)
+    ends_after = chance.randint(0, len(told))
+    for number, (at_ms, wh) in enumerate([*told, (0, 0)]):
+        if number == ends_after:
+            play(session, stop(T0 + until_min * MIN, 1000 + max([wh for _, wh in samples], default=0)))
+            session.idle_ms = idle_min * MIN
+        if at_ms:
+            play(session, meter(at_ms, wh, now_ms=T0 + 700 * MIN))
+            rows += [] if (at_ms, wh) in rows else [(at_ms, wh)]
+    profile = usage(
+        start_ms=session.started_at_ms,
+        end_ms=session.ended_at_ms,
+        start_wh=session.meter_start_wh,
+        energy_wh=session.energy_wh,
+        registers=sorted(rows),
+        idle_minutes=session.idle_ms // MIN,
+    )
+    assert profile.energy_wh == session.energy_wh
+    total = cost(terms, session)
+    assert total == (bill(terms, profile).total if session.quality in PRICED or not session.energy_wh else None)
 
 
 def test_prices_are_said_in_words() -> None:

@@ -735,6 +735,32 @@ def test_case_k_readings_of_an_unknown_transaction_wait_for_their_start() -> Non
     assert (session.state, session.energy_wh) == (S.ACTIVE, 400)
 
 
+def test_case_k_an_adopted_transaction_whose_token_was_bad_then_is_stopped() -> None:
+    session = opened(replace(meter(T0 + MIN, 1200), tx_id="T-9"))
+    play(session, ev.StartSeen(T0 + 3 * MIN, started(tx_id="T-9"), T0))
+    assert (session.state, session.authorised) == (S.ACTIVE, None)
+    out = play(session, ev.AuthBad(T0 + 3 * MIN))  # judged after the start, as the application does
+    assert (session.state, session.stop_cause) == (S.STOPPING, ev.StopCause.REFUSED)
+    assert ev.SendStop in kinds(out)
+    assert not play(session, ev.AuthBad(T0 + 4 * MIN))
+
+
+def test_case_k_an_orphan_that_is_closed_by_hand_lasted_as_long_as_its_readings() -> None:
+    session = opened(replace(meter(T0 + MIN, 1200), tx_id="T-9"))
+    play(session, meter(T0 + 21 * MIN, 1700), ev.OperatorClose(NOW, "its start was never understood"))
+    assert (session.state, session.energy_wh, session.quality) == (S.ENDED, 500, Quality.C)
+    assert (session.started_at_ms, session.ended_at_ms) == (T0 + MIN, T0 + 21 * MIN)
+    alone = opened(stop(T0 + 10 * MIN, 2000, tx="T-9"))
+    play(alone, ev.OperatorClose(NOW, "nothing is known of it"))
+    assert (alone.energy_wh, alone.started_at_ms) == (0, T0 + 10 * MIN)
+
+
+def test_a_register_below_zero_is_none() -> None:
+    session = in_state(S.ACTIVE)
+    play(session, meter(T0 + 2 * MIN, -900), meter(T0 + 3 * MIN, -800), meter(T0 + 4 * MIN, 1250))
+    assert (session.energy_wh, len(session.register)) == (250, 2)
+
+
 def test_case_l_a_connector_cannot_hold_two() -> None:
     session = in_state(S.ACTIVE)
     second = started(T0 + 10 * MIN, 1400, key="s2", token="OTHER")

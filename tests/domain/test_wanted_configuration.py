@@ -154,6 +154,10 @@ def test_a_report_is_whole_with_its_last_part_and_all_before_it(count: int, data
     assert is_whole(parts) is (numbers == set(range(count)))
 
 
+def test_a_part_numbered_below_zero_completes_nothing() -> None:
+    assert not is_whole({-1: True})
+
+
 def test_the_built_in_values() -> None:
     assert set(BUILTIN) == {AC, DC, LOW_DATA}
     assert BUILTIN[AC].wanted["MeterValueSampleInterval"] == "60"

@@ -307,6 +307,17 @@ def test_a_timeout_starts_when_the_call_leaves_not_when_it_is_queued(talk: Conve
     assert talk.tick(190) == [Settled("b", TimedOut())]
 
 
+@pytest.mark.parametrize("frame", ['[3,"u1",[]]', '[3,"u1","Accepted"]', '[3,"u1"]', '[3,"u1",{},{}]'])
+def test_a_result_nobody_can_read_keeps_no_later_call_waiting(talk: Conversation, frame: str) -> None:
+    talk.call("u1", "Reset", b"{}", now_ms=0, timeout_ms=100, priority=Priority.CONFIG)
+    talk.call("u2", "ClearCache", b"{}", now_ms=0, timeout_ms=100, priority=Priority.CONFIG)
+    assert len(talk.data_to_send()) == 1
+    garbled, settled = talk.receive(frame.encode(), 1)
+    assert isinstance(garbled, Garbled)
+    assert settled == Settled("u1", Answered({}))
+    assert [json.loads(sent)[1] for sent in talk.data_to_send()] == ["u2"]
+
+
 def test_a_used_id_is_never_used_again(talk: Conversation) -> None:
     talk.call("a", "Reset", {}, now_ms=0, timeout_ms=100)
     with pytest.raises(DuplicateCall):

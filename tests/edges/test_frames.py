@@ -137,6 +137,13 @@ def test_a_bad_frame_is_answered_as_its_version_wants(text: str | bytes) -> None
         assert json.loads(old)[:3] == [4, bad.message_id, "FormationViolation"]
 
 
+def test_reasons_are_few_whatever_comes() -> None:
+    """They are counted by their words; a charger that could make up new ones would fill the memory."""
+    arrays = [[kind, "id", "Heartbeat", {}, *range(more)] for more in range(1, 200) for kind in (2, 3)]
+    found = [parse(json.dumps(array)) for array in arrays]
+    assert len({one.reason for one in found if isinstance(one, Malformed)}) == 2
+
+
 def test_the_error_code_of_a_malformed_frame_is_spelt_per_version() -> None:
     bad = parse('[9,"1"]')
     assert isinstance(bad, Malformed)

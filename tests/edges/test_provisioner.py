@@ -42,7 +42,7 @@ class House:
             is_auto=is_auto,
             check_every_h=24,
         )
-        self.provisioner.register(nothing, nothing)  # type: ignore[arg-type]
+        self.provisioner.listen(nothing, nothing)  # type: ignore[arg-type]
 
     def _errand(self, name: str, _: Any, *, on: Any = None) -> None:
         self.on[name] = on or {}

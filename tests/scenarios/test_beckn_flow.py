@@ -971,18 +971,54 @@ async def test_a_quote_that_runs_out_frees_its_slot_and_a_no_show_pays_its_fee(
 
         quick = await bought(shop.buyer(), item, slot=wanted)
         assert granted(quick.order if "beckn:orderAttributes" in quick.order else slow.order) == wanted
-        # Nobody comes: the day passes while the server is down.
-        await shop.server.stop()
-        with sqlite3.connect(shop.server.data_dir / "csms.db") as database:
-            database.execute("UPDATE reservations SET expires_ms = 1 WHERE status = 'ACCEPTED'")
-        database.close()
-        await shop.server.start()
+        # Nobody comes, though the charger was there: the day passes while the server is down.
+        async with fast_charger(shop, "CP-T") as charger:
+            await charger.wait_online()
+        await pass_the_day(shop)
         told_off = await quick.wait_for("on_cancel")
         cancelled = Bill(told_off.order)
         assert cancelled.order_status == "CANCELLED"
         assert cancelled.payment_status == "PARTIALLY_REFUNDED"
         assert cancelled.value + cancelled.payment_amount == quick.paid
         assert len(shop.bap.messages(quick.transaction_id, "on_cancel")) == 1
+        shop.judge()
+
+
+async def pass_the_day(shop: Shop) -> None:
+    """Every slot and its grace are over when the server is back."""
+    await shop.server.stop()
+    with sqlite3.connect(shop.server.data_dir / "csms.db") as database:
+        database.execute("UPDATE reservations SET start_ms = 1, expires_ms = 2 WHERE status = 'ACCEPTED'")
+    database.close()
+    await shop.server.start()
+
+
+@pytest.mark.slow
+async def test_a_slot_that_its_charger_did_not_keep_costs_its_buyer_nothing(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """One was never there, the other said no for as long as the slot lasted."""
+    async with open_shop(tmp_path_factory.mktemp("unkept"), {"limits": {"reserve_ahead_s": 14_400}}) as shop:
+        tariff = {**PLAIN, "cancellation": {"free_minutes": 15, "percent": 50}}
+        wanted = window(3 * HOUR_MS)
+        await shop.server.sell("CP-ABSENT", tariff=tariff)
+        buyers = [await bought(shop.buyer(), await shop.item("CP-ABSENT"), slot=wanted)]
+        async with selling(shop, tariff=tariff) as (charger, item):
+            await charger.plug_in()
+            await charger.wait_for("the car being told", lambda: charger.connectors[1].reported_status != "Available")
+            buyers.append(await bought(shop.buyer(), item, slot=wanted))
+
+            async def is_refused() -> bool:
+                query = f"/api/v1/reservations?order_id={buyers[1].order_id}"
+                (found,) = (await shop.server.api("GET", query))["items"]
+                return bool(found["charger"] == "refused")
+
+            await until(is_refused)
+        await pass_the_day(shop)
+        for buyer in buyers:
+            told = Bill((await buyer.wait_for("on_cancel")).order)
+            assert (told.order_status, told.payment_status) == ("CANCELLED", "REFUNDED")
+            await money_back(shop, buyer, buyer.paid)
         shop.judge()
 
 

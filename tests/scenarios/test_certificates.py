@@ -79,6 +79,45 @@ async def test_an_external_authority_signs_and_its_issuers_go_along_as_far_as_th
         assert await server.api("GET", "/api/v1/certificate-authority") == {"kind": "external", "root": None}
 
 
+class Lenient(SigningService):
+    """An authority that signs the last request of what it is sent."""
+
+    async def answer(self, incoming: web.Request) -> web.Response:
+        begin = "-----BEGIN CERTIFICATE REQUEST-----"
+        signed = self.ca.sign(begin + (await incoming.text()).rpartition(begin)[2])
+        return web.Response(text=pem(signed))
+
+
+class Renaming(SigningService):
+    """An authority that puts a name of its own into what it signs."""
+
+    async def answer(self, incoming: web.Request) -> web.Response:
+        asked = x509.load_pem_x509_csr(await incoming.read())
+        return web.Response(text=pem(self.ca.issue("ANOTHER", public_key=asked.public_key()).certificate))
+
+
+async def test_an_external_authority_sees_the_one_request_that_was_judged(tmp_path: Path) -> None:
+    service = Lenient(Ca())
+    async with serving(service), running(tmp_path, external(service)) as server, Station16(server, "TWO") as cp:
+        asking = Asking(cp, "TWO")
+        await cp.boot()
+        both = request("TWO", key=asking.key) + request("ANOTHER", key=asking.key)
+        assert await cp.ask("SignCertificate", {"csr": both}) == {"status": "Accepted"}
+        (shown,) = await certificates(server, "TWO", "accepted")
+        assert "CN=TWO" in shown["subject"]
+
+
+async def test_a_certificate_that_names_another_is_not_taken_to_the_charger(tmp_path: Path) -> None:
+    service = Renaming(Ca())
+    async with serving(service), running(tmp_path, external(service)) as server, Station16(server, "RENAMED") as cp:
+        asking = Asking(cp, "RENAMED")
+        await cp.boot()
+        assert await asking.ask() == "Accepted"
+        (shown,) = await certificates(server, "RENAMED", "rejected")
+        assert "names ANOTHER, not RENAMED" in shown["detail"]
+        assert asking.chains == []
+
+
 async def test_an_authority_that_is_down_is_told_to_a_person_and_asked_again(tmp_path: Path) -> None:
     service = SigningService(Ca(), broken=True)
     async with serving(service), running(tmp_path, external(service)) as server:

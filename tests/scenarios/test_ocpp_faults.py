@@ -190,6 +190,29 @@ async def test_a_start_after_its_stop_adopts_it(server: Server) -> None:
 
 
 @pytest.mark.parametrize("number", [0, -1])
+async def test_what_once_came_without_an_id_takes_nothing_from_later_transactions(server: Server, number: int) -> None:
+    """ "I do not know" is nobody's name: the orphan that it made is not the one that is meant from then on."""
+    async with Station16(server, f"LATER{number}") as cp:
+        await cp.boot()
+        await cp.meter(number, 70)
+        await cp.meter(number, 80)
+        await cp.stop(number, 90, idTag="SOMEBODY")
+        begun = await cp.start("TAG", 1000)
+        await cp.meter(number, 1050)
+        found = [s for s in await sessions(server, cp.id) if s["token"] == "TAG"]
+        assert [(s["state"], s["energy_wh"]) for s in found] == [("ACTIVE", 50)]
+        await server.kill()
+        await server.start()
+        await cp.connect()
+        await cp.meter(number, 1080)
+        await cp.stop(begun["transactionId"], 1100)
+        known = await sessions(server, cp.id)
+        over = [s for s in known if s["token"] == "TAG"]
+        assert [(s["energy_wh"], s["open"]) for s in over] == [(100, False)]
+        assert [s["state"] for s in known if s["token"] != "TAG"] == ["ORPHAN", "ORPHAN"]
+
+
+@pytest.mark.parametrize("number", [0, -1])
 async def test_a_transaction_whose_id_the_charger_does_not_know(server: Server, number: int) -> None:
     async with Station16(server, f"TX{number}") as cp:
         await cp.boot()

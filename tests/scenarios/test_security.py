@@ -111,6 +111,36 @@ async def test_while_the_charger_has_not_answered_both_passwords_work(server: Se
         assert not await admits(station, OLD)  # it came with the new one, so it had taken it
 
 
+@pytest.mark.parametrize("number", [pytest.param(0, id="1.6"), pytest.param(1, id="2.0.1")])
+async def test_after_an_answer_nobody_understands_both_passwords_work(server: Server, number: int) -> None:
+    station = stations(server, "MUMBLES")[number]
+    await server.api("POST", "/api/v1/chargers", {"id": station.id, "password": OLD})
+    async with station:
+        action, _ = says(station, "")
+        for nonsense in ({}, {"status": ["Accepted"]}, {"setVariableResult": []}, {"setVariableResult": [None]}):
+            station.table[action] = nonsense
+            outcome = await rotate(server, station.id, password=NEW)
+            assert (outcome["status"], outcome["changed"], outcome["pending"]) == ("Unreadable", False, True)
+    assert await admits(station, OLD)
+    assert await admits(station, NEW)
+
+
+async def test_one_change_of_a_password_at_a_time_and_a_refused_one_forgets_no_other(server: Server) -> None:
+    station = Station16(server, "TWICE", password=OLD)
+    await server.api("POST", "/api/v1/chargers", {"id": "TWICE", "password": OLD})
+    async with station:
+        station.table["ChangeConfiguration"] = None
+        rotating = asyncio.create_task(rotate(server, "TWICE", password=NEW))
+        await station.until_asked("ChangeConfiguration")
+        await server.api("POST", "/api/v1/chargers/TWICE/credentials", {"password": f"{NEW}-b"}, expect=409)
+        await station.cut()  # it has taken the new one; its word for it was lost
+        assert (await rotating)["pending"] is True
+    async with station:
+        station.table["ChangeConfiguration"] = {"status": "Rejected"}
+        assert (await rotate(server, "TWICE", password=f"{NEW}-c"))["pending"] is False
+    assert await admits(station, NEW)
+
+
 async def test_a_password_that_needs_a_reboot_is_not_forgotten_before_it(server: Server) -> None:
     station = Station16(server, "REBOOTS", password=OLD)
     await server.api("POST", "/api/v1/chargers", {"id": "REBOOTS", "password": OLD})
@@ -200,12 +230,18 @@ async def test_the_log_holds_no_password(server: Server) -> None:
     station = Station16(server, "LOGGED", password=OLD)
     async with station:
         station.table["ChangeConfiguration"] = {"status": "Accepted"}
+        shown = {"key": "AuthorizationKey", "readonly": False, "value": NEW}
+        station.table["GetConfiguration"] = {"configurationKey": [shown]}
         await rotate(server, "LOGGED", password=NEW)
+        assert station.questions("ChangeConfiguration") == [{"key": "AuthorizationKey", "value": NEW}]
+        await raw(server, "LOGGED", "GetConfiguration", {})
     assert not await admits(station, "a-wrong-password-0003")
     log = server.log.read_text()
     assert not [word for word in (OLD, NEW, "a-wrong-password-0003") if word in log]
     for path in sorted(server.data_dir.rglob("*.db*")):
-        assert OLD.encode() not in path.read_bytes()  # a hash is kept, never the word
+        stored = path.read_bytes()
+        assert OLD.encode() not in stored  # a hash is kept, never the word
+        assert f'"value":"{NEW}"'.encode() not in stored  # nor in the message that took it to the charger
 
 
 async def test_no_answer_of_the_api_without_its_key(server: Server) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, ClassVar, Final
 
 import structlog
@@ -25,6 +25,7 @@ log = structlog.get_logger()
 MONEY: Final = frozenset({"TransactionEvent", "MeterValues"})
 _ANSWERED_EMPTY: Final = wire.EMPTY_ANSWERS - MONEY - {"StatusNotification"}
 _TX_ID_MAX: Final = 36
+_MOST_ASKED: Final = 8
 _FREE_TOKEN: Final = "NoAuthorization"  # noqa: S105 - a token type of the specification (C01.FR)
 
 
@@ -38,6 +39,7 @@ class Dialect201(Inbound):
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
         self._schemas = schemas_for(Version.V201)
+        self._asking: dict[Link, int] = {}  # questions that wait for others' answers
         self.handlers: Mapping[str, Handler] = {
             "BootNotification": self.boot,
             "Heartbeat": self.heartbeat,
@@ -72,7 +74,7 @@ class Dialect201(Inbound):
         if request.certificate is None and not request.iso15118CertificateHashData:
             exchange.submit(dumps(answer))
         else:
-            self._desk.spawn(self._judged(exchange, request, answer))
+            self._ask_others(link, self._judged(exchange, request, answer))
 
     async def _judged(self, exchange: Exchange, request: Any, answer: Payload) -> None:
         """A contract certificate is judged beside the token: both must be good (C07)."""
@@ -190,7 +192,7 @@ class Dialect201(Inbound):
                 "action": request.action,
                 "exiRequest": request.exiRequest,
             }
-            self._desk.spawn(self._issued(exchange, asked))
+            self._ask_others(link, self._issued(exchange, asked))
 
     async def _issued(self, exchange: Exchange, asked: Payload) -> None:
         exi: str | None = None
@@ -206,7 +208,7 @@ class Dialect201(Inbound):
         """The OCSP responder's word, when it has spoken (M06)."""
         if self._may(link, message_id, "GetCertificateStatus", raw):
             exchange = self._exchange(link, message_id, "GetCertificateStatus", raw)
-            self._desk.spawn(self._looked_up(exchange, request))
+            self._ask_others(link, self._looked_up(exchange, request))
 
     async def _looked_up(self, exchange: Exchange, request: Any) -> None:
         result: str | None = None
@@ -215,6 +217,26 @@ class Dialect201(Inbound):
         except Exception:
             log.exception("ocsp.failed", station=exchange.station.id)
         exchange.submit(dumps(wire.certificate_status_answer(result)))
+
+    def _ask_others(self, link: Link, asking: Coroutine[Any, Any, None]) -> None:
+        """Answer when somebody else has, off the read loop. A charger with many such questions waits with whatever
+        comes next: others may take half a minute, and it could ask a thousand times a second."""
+        self._asking[link] = self._asking.get(link, 0) + 1
+        is_many = self._asking[link] >= _MOST_ASKED
+        if is_many:
+            link.hold()
+
+        async def ask() -> None:
+            try:
+                await asking
+            finally:
+                self._asking[link] -= 1
+                if not self._asking[link]:
+                    del self._asking[link]
+                if is_many:
+                    link.release()
+
+        self._desk.spawn(ask())
 
     def misfit(
         self,

@@ -172,7 +172,7 @@ def read_samples(meter_values: Sequence[Any], quirks: frozenset[str] = NO_QUIRKS
 def _register(readings: Iterable[Reading], wanted: Context, unwanted: Context) -> int | None:
     fallback: int | None = None
     for reading in readings:
-        if reading.register_wh is None or reading.context is unwanted:
+        if reading.register_wh is None or reading.register_wh < 0 or reading.context is unwanted:
             continue
         if reading.context is wanted:
             return reading.register_wh
@@ -376,12 +376,11 @@ def authorize_answer(
     group: str | None = None,
     expires_ms: int | None = None,
     *,
-    group_kind: str = "Central",
     evse_ids: Sequence[int] = (),
     certificate_status: str | None = None,
 ) -> Payload:
     """`certificate_status` only when the request carried a contract certificate (C07)."""
-    info = id_token_info(status, group, expires_ms, group_kind=group_kind, evse_ids=evse_ids)
+    info = id_token_info(status, group, expires_ms, evse_ids=evse_ids)
     answer: Payload = {"idTokenInfo": info}
     if certificate_status is not None:
         answer["certificateStatus"] = certificate_status
@@ -422,9 +421,9 @@ def charging_needs_answer(status: str, reason_code: str | None = None) -> Payloa
     return {"status": status} | _status_info(reason_code)
 
 
-def charging_schedule_answer(*, accepted: bool, reason_code: str | None = None) -> Payload:
+def charging_schedule_answer(*, accepted: bool) -> Payload:
     """NotifyEVChargingSchedule."""
-    return {"status": "Accepted" if accepted else "Rejected"} | _status_info(reason_code)
+    return {"status": "Accepted" if accepted else "Rejected"}
 
 
 def ev_certificate_answer(exi_response: str | None) -> Payload:

@@ -164,6 +164,11 @@ def _broken(frame: list[Any], reason: str, fault: Fault = Fault.RPC) -> Malforme
     return Malformed(reason, message_id, None if is_answer else fault, echo)
 
 
+def _more_or_less(frame: list[Any], wanted: int) -> str:
+    """Without the number: reasons are counted by their words, and nobody may invent as many as he likes."""
+    return "more" if len(frame) > wanted else "fewer"
+
+
 def _unknown_kind(frame: list[Any]) -> Malformed:
     return _broken(frame, "the message type is unknown", Fault.MESSAGE_TYPE)
 
@@ -173,7 +178,7 @@ def _call(frame: list[Any]) -> Frame:
     if known is None:
         return Malformed("the message id cannot be read", fault=Fault.RPC)
     if len(frame) != 4:
-        return _broken(frame, f"a CALL has 4 elements, this one has {len(frame)}")
+        return _broken(frame, f"a CALL has 4 elements, this one has {_more_or_less(frame, 4)}")
     action, payload = frame[2], frame[3]
     if not isinstance(action, str):
         return _broken(frame, "the action is not a string")
@@ -185,7 +190,7 @@ def _result(frame: list[Any]) -> Frame:
     if known is None:
         return Malformed("the message id of a CALLRESULT cannot be read")
     if len(frame) != 3:
-        return _broken(frame, f"a CALLRESULT has 3 elements, this one has {len(frame)}")
+        return _broken(frame, f"a CALLRESULT has 3 elements, this one has {_more_or_less(frame, 3)}")
     payload = {} if frame[2] is None else frame[2]
     if not isinstance(payload, dict):
         return _broken(frame, "the payload of a CALLRESULT is not an object")

@@ -231,7 +231,11 @@ class Conversation:
                 reply = reply_to_malformed(bad, self.version)
                 if reply is not None:
                     self._outgoing.append(reply)
-                return [Garbled(bad)]
+                if bad.fault is not None or bad.message_id is None:
+                    return [Garbled(bad)]
+                # A result of which only the id can be read is read as an empty one, as null is: no better one is
+                # coming, and whoever asked would keep every call behind it waiting for the whole time-out.
+                return [Garbled(bad), *self._replied(bad.message_id, Answered({}), now_ms)]
 
     def asked(self, message_id: str, action: str, fingerprint: int) -> bool:
         """Note their CALL. True: it is new and waits for `answer` or `refuse`. False: a repeat, dealt with.

@@ -275,6 +275,9 @@ def upgrade() -> None:
     with op.batch_alter_table("vehicles", schema=None) as batch_op:
         batch_op.create_index("vehicles_by_token", ["token"], unique=False)
 
+    with op.batch_alter_table("reports", schema=None) as batch_op:
+        batch_op.create_index("reports_by_age", ["received_ms"], unique=False)
+
     with op.batch_alter_table("reservations", schema=None) as batch_op:
         batch_op.add_column(sa.Column("told", sa.Text(), nullable=False, server_default="no"))
         batch_op.add_column(sa.Column("told_ms", sa.BigInteger(), nullable=True))
