@@ -77,7 +77,7 @@ class Shown(View):
     message: DisplayMessage
 
 
-class ReadIn(Body):
+class DisplayReadIn(Body):
     """Which messages to read back from the charger; all of them when nothing is named."""
 
     ids: Annotated[list[MessageNo], Field(max_length=100)] = Field(default_factory=list)
@@ -166,8 +166,10 @@ async def clear_message(call: Call[None, None]) -> Issued:
     return await issue(call, "clear_display_message", {"message_no": call.path["n"]})
 
 
-@route("POST", f"{_AT}/read", body=ReadIn, answer=Issued, status=202, errors=[404], summary="Read a display back")
-async def read_messages(call: Call[None, ReadIn]) -> Issued:
+@route(
+    "POST", f"{_AT}/read", body=DisplayReadIn, answer=Issued, status=202, errors=[404], summary="Read a display back"
+)
+async def read_messages(call: Call[None, DisplayReadIn]) -> Issued:
     """Ask the charger what it shows; the list follows when it has told all of it."""
     await call.charger()
     body = call.body

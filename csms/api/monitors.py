@@ -85,7 +85,7 @@ class LevelIn(Body):
     severity: Severity
 
 
-class ReadIn(Body):
+class MonitorsReadIn(Body):
     """Which monitors to ask for; all when nothing is given."""
 
     names: Annotated[list[Name], Field(max_length=200)] = Field(default_factory=list)
@@ -174,12 +174,12 @@ async def clear_monitor(call: Call[None, None]) -> Results:
 @route(
     "POST",
     "/api/v1/chargers/{id}/monitors/read",
-    body=ReadIn,
+    body=MonitorsReadIn,
     answer=Word,
     summary="Ask what the charger watches",
     **_CONVERSED,
 )
-async def read_monitors(call: Call[None, ReadIn]) -> Word:
+async def read_monitors(call: Call[None, MonitorsReadIn]) -> Word:
     """Ask and wait for its report; then the list here holds it."""
     status = await call.system.monitoring.read(call.path["id"], call.body.names, call.body.criteria)
     return Word(status=status)

@@ -58,7 +58,7 @@ def build(table: Mapping[str, Build], kind: str, payload: Mapping[str, Any], qui
     try:
         make = table[kind]
     except KeyError:
-        raise Refusal(Why.NOT_SUPPORTED, f"this version has no command {kind}") from None
+        raise Refusal(Why.NOT_SUPPORTED, f"The OCPP version of this charger has no {kind}.") from None
     try:
         return make({name: value for name, value in payload.items() if value is not None}, quirks)
     except (ValueError, InvalidOperation) as error:

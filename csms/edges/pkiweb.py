@@ -187,7 +187,7 @@ async def _post(
         ):
             return answer.status, await _read(answer, longest)
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        said = str(error) or type(error).__name__
+        said = "it did not answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
         raise Unreachable(f"{urlsplit(url).hostname} cannot be asked: {said}") from error
 
 
