@@ -211,7 +211,7 @@ class Charging:
         stamp = station.skew.effective(told.at_ms, now_ms) if told.at_ms is not None else None
         here = [s for s in station.sessions.values() if s.evse == told.evse and told.connector in {s.connector, 0}]
         # A session that began after the boot was not cut off by it, whatever its socket says.
-        older = [s for s in here if (s.started_at_ms or 0) <= (station.boot_ms or now_ms)]
+        older = [s for s in here if (s.started_at_ms or 0) < (station.boot_ms or now_ms)]
         if station.boot_doubt is not None and older:
             doubt = replace(station.boot_doubt, status_after=told.status)
             if is_new_boot_epoch(doubt):

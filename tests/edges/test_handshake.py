@@ -46,7 +46,10 @@ def test_the_identity_is_the_last_segment_decoded_once(target: str, identity: st
     assert read_identity(target) == identity
 
 
-@pytest.mark.parametrize("target", ["/", "", "//", "/?CP1", "/ocpp", "/ocpp/", "/ocpp/a%00b", "/ocpp/a%0Ab", "/ocpp/%FF", "/" + "x" * 300])
+@pytest.mark.parametrize(
+    "target",
+    ["/", "", "//", "/?CP1", "/ocpp", "/ocpp/", "/ocpp/a%00b", "/ocpp/a%0Ab", "/ocpp/%FF", "/" + "x" * 300],
+)
 def test_a_path_without_a_usable_identity_is_refused(target: str) -> None:
     with pytest.raises(BadPath):
         read_identity(target)
