@@ -63,6 +63,7 @@ from csms.edges.answershape import shaped_of
 from csms.edges.availability import AvailabilityEdge
 from csms.edges.collecting import Collecting
 from csms.edges.exchange import Desk
+from csms.edges.garbled import Garbled
 from csms.edges.gate import Gate, Passwords, Rotation
 from csms.edges.locallists import LocalListErrand
 from csms.edges.maintenance import Maintenance
@@ -291,6 +292,7 @@ class System:
             on_lost=self.lost,
             spawn=self.spawn,
         )
+        self.garbled = Garbled(self.stations_of.mint_frame_seq, self.store.submit)
         self.ocpp = OcppServer(
             dialects={Version.V16: Dialect16(self.desk), Version.V201: Dialect201(self.desk)},
             admit=self.gate.admit,
@@ -596,6 +598,7 @@ class System:
     def _malformed(self, link: Link, reason: str, raw: bytes) -> None:
         self.metrics_of.malformed.labels(reason[:40]).inc()
         self.desk.oddities.ignored(link.context, reason[:40])
+        self.garbled.keep(link.context, reason, raw, self.clock.now_ms())
         log.debug("frame.malformed", station=link.identity, reason=reason, raw=raw[:200])
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:

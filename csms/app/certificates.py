@@ -230,10 +230,6 @@ class Certificates:
             lambda tx: tx.many(Table.CERTIFICATES, station=station, role=INSTALLED, use=use, state=State.HELD.value)
         )
 
-    async def was_listed(self, station: str) -> bool:
-        """Whether anything is known of what the charger holds."""
-        return await self._store.read(lambda tx: tx.count(Table.CERTIFICATES, station=station, role=INSTALLED)) > 0
-
     async def all_of(self, station: str) -> list[Row]:
         """Every certificate issued to the charger or held by it, newest change first."""
         rows = await self._store.read(lambda tx: tx.many(Table.CERTIFICATES, station=station))

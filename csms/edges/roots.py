@@ -55,7 +55,7 @@ class Roots:
         if len(chain) != 1:
             raise Refusal(Why.INVALID_REQUEST, "One certificate at a time is installed.")
         visit = self.visit(station_id)
-        payload = {"certificateType": _word(visit, use), "certificate": pem}
+        payload = {"certificateType": word_of(visit, use), "certificate": pem}
         answer = await visit.ask_now("InstallCertificate", payload)
         return str(answer.get("status"))
 
@@ -68,7 +68,7 @@ class Roots:
             return {use.value: str(answer.get("status")) for use in uses} or {"all": str(answer.get("status"))}
         said = {}
         for use in uses or _TO_16:
-            asked = {"certificateType": _word(visit, use)}
+            asked = {"certificateType": word_of(visit, use)}
             said[use.value] = str((await visit.ask_now("GetInstalledCertificateIds", asked)).get("status"))
         return said
 
@@ -136,7 +136,8 @@ def _use(word: object) -> str:
     return known.value if known is not None else str(word)
 
 
-def _word(visit: Visit, use: Use) -> str:
+def word_of(visit: Visit, use: Use) -> str:
+    """A use in the words of the charger's version. Raises Refusal for one that 1.6 does not have."""
     if visit.version is not Version.V16:
         return use.value
     if use not in _TO_16:

@@ -18,6 +18,7 @@ from csms.app.stations import Station, Stations
 from csms.domain.certificate import Use
 from csms.domain.refusal import Refusal, Why
 from csms.edges.ocppj.codes import Version
+from csms.edges.roots import word_of
 from csms.edges.steward import NoAnswer, SaidNo, Visit, visit_now
 from csms.ports import Clock, Store, Table
 
@@ -61,7 +62,7 @@ class Upgrade:
             sentence = f"It has profile {station.security_profile} already; a charger is only ever asked to move up."
             raise Refusal(Why.WRONG_STATE, sentence)
         address = url or (self._plain_url() if profile == 1 else self._tls_url())
-        await self._check(station, profile, address, force=force)
+        await self._check(visit, profile, address, force=force)
         await self._pend(station, profile)
         try:
             if visit.version is Version.V16:
@@ -78,8 +79,9 @@ class Upgrade:
             await self._pend(station, None)
         return said
 
-    async def _check(self, station: Station, profile: int, address: str | None, *, force: bool) -> None:
+    async def _check(self, visit: Visit, profile: int, address: str | None, *, force: bool) -> None:
         """What would lock the charger out (A05.FR.02-04)."""
+        station = visit.station
         if profile in {1, 2} and station.password_hash is None:
             raise Refusal(Why.WRONG_STATE, "It has no password yet; set one with POST …/credentials first.")
         if profile >= 2 and address is None:
@@ -89,18 +91,21 @@ class Upgrade:
         if station.transport == Version.V16.value and station.sessions:
             # A 2.0.1 charger is told to reset when it is idle; 1.6 has no such word.
             raise Refusal(Why.WRONG_STATE, "It is charging, and may restart at once when asked; wait for the end.")
-        if profile >= 2 and await self._has_no_root(station):
+        if profile >= 2 and await self._has_no_root(visit):
             sentence = "It holds no CSMSRootCertificate by which to know this system; install one first."
             raise Refusal(Why.WRONG_STATE, sentence)
         if profile == 3 and not await self._certificates.has_good(station.id):
             sentence = "It holds no certificate of ours; have one signed first, or use force if it has another."
             raise Refusal(Why.WRONG_STATE, sentence)
 
-    async def _has_no_root(self, station: Station) -> bool:
-        """Whether the charger has told what it holds, and no root for us is among it."""
-        if await self._certificates.held(station.id, Use.CSMS_ROOT.value):
+    async def _has_no_root(self, visit: Visit) -> bool:
+        """Whether the charger says now that it holds no root for us. One that cannot be asked may hold one."""
+        word = word_of(visit, Use.CSMS_ROOT)
+        payload = {"certificateType": word if visit.version is Version.V16 else [word]}
+        try:
+            return (await visit.ask("GetInstalledCertificateIds", payload)).get("status") == "NotFound"
+        except (SaidNo, NoAnswer):
             return False
-        return await self._certificates.was_listed(station.id)
 
     async def _ask_16(self, visit: Visit, profile: int) -> dict[str, Any]:
         answer = await visit.ask("ChangeConfiguration", {"key": "SecurityProfile", "value": str(profile)})

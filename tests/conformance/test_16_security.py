@@ -191,6 +191,22 @@ async def test_tc_083_the_profile_goes_up_and_never_down_again(world: World) -> 
     assert await is_let_in(Station16(world.server, "TC083", password=PASSWORD))
 
 
+async def test_whether_it_holds_our_root_is_asked_at_that_moment(world: World) -> None:
+    await world.add("ROOTLESS", 1)
+    path = "/api/v1/chargers/ROOTLESS/security_profile"
+    async with Station16(world.server, "ROOTLESS", password=PASSWORD) as cp:
+        await cp.boot()
+        cp.table["ChangeConfiguration"] = {"status": "Accepted"}
+        cp.table["GetInstalledCertificateIds"] = {"status": "NotFound"}
+        problem = await world.server.api("POST", path, {"profile": 2}, expect=409)
+        assert "no CSMSRootCertificate" in str(problem)
+        assert not cp.questions("ChangeConfiguration")
+        cp.table["GetInstalledCertificateIds"] = {"status": "Accepted", "certificateHashData": []}
+        assert await world.server.api("POST", path, {"profile": 2}) == {"status": "Accepted", "pending": True}
+        asked = {"certificateType": "CentralSystemRootCertificate"}
+        assert cp.questions("GetInstalledCertificateIds") == [asked, asked]
+
+
 async def test_what_would_lock_a_charger_out_is_refused_before_it_is_asked(world: World) -> None:
     await world.add("LOCKED", 0)
     path = "/api/v1/chargers/LOCKED/security_profile"

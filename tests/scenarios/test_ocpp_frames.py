@@ -44,6 +44,21 @@ NEITHER_FISH_NOR_FOWL = [
 ]  # fmt: skip
 
 
+async def test_a_frame_that_is_none_is_kept_for_a_person_to_read(server: Server) -> None:
+    half = '[2,"m1","StopTransaction",{"transactionId":7,"meterStop":1200,"times'
+    async with Station16(server, "GARBLED") as cp:
+        await cp.boot()
+        await cp.send(half)
+        await cp.send(b"\xff\xfe[2,\x00")
+        assert await cp.is_served()
+        kept = [frame for frame in await frames(server, "GARBLED") if frame["type"] == "malformed"]
+    assert [(frame["direction"], frame["frame"]) for frame in kept] == [
+        ("in", half),
+        ("in", "\\xff\\xfe[2,\\x00"),
+    ]
+    assert all(frame["note"].startswith("malformed: ") for frame in kept)
+
+
 @pytest.mark.parametrize("version", ["ocpp1.6", "ocpp2.0.1"])
 async def test_after_any_malformed_frame_the_heartbeat_is_still_answered(server: Server, version: str) -> None:
     async with Station16(server, f"BROKEN-{version}", version) as cp:
