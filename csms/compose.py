@@ -264,6 +264,8 @@ class System:
             default_version=config.ocpp.default_version,
             ping_interval_s=config.ocpp.ping_interval_s,
             silence_s=config.ocpp.silence_s,
+            heartbeat_s=config.ocpp.heartbeat_interval_s,
+            heartbeat_of=self.provisioning_of.heartbeat_s,
             strict=config.ocpp.strict,
             on_new=self.reloading.charger_added,
             count_refused=lambda status: self.metrics_of.refused.labels(status).inc(),

@@ -63,7 +63,7 @@ class OcppConfig(_Section):
     ping_interval_s: float = Field(45, ge=0, description="0 = never ping")
     silence_s: float = Field(100, gt=0, description="no frame of any kind for so long: the link is dead")
     call_timeout_s: float = Field(45, gt=0)
-    max_frame_kib: int = Field(2048, ge=64, le=8192)
+    max_frame_kib: int = Field(4096, ge=64, le=8192)
     handshakes_per_s: float = Field(200, gt=0)
     log_heartbeats: bool = Field(True, description="keep heartbeats in the frame log")
     settle_s: float = Field(

@@ -58,7 +58,8 @@ class Quirk:
 
 QUIRKS: Final[Mapping[str, Quirk]] = {
     "no_server_ping": Quirk(
-        "hangs up on a WebSocket ping: we neither ping it nor hang up on its silence", "csms/edges/gate.py"
+        "hangs up on a WebSocket ping: it is not pinged, and taken for gone after three heartbeats of silence",
+        "csms/edges/gate.py",
     ),
     "default_subprotocol": Quirk(
         "offers no subprotocol and speaks this version", "csms/edges/gate.py", ("1.6", "2.0.1")
@@ -100,7 +101,7 @@ QUIRKS: Final[Mapping[str, Quirk]] = {
         "csms/edges/oddities.py",
     ),
     "numbers_for_strings": Quirk(
-        "sends numbers where text belongs, or text where numbers belong; handled as `meter_value_object`",
+        "sends numbers where text belongs, or text where numbers belong; handled as `meter_value_object`; in authorizations it is mended with the word only",
         "csms/edges/oddities.py",
     ),
     "unknown_error_code_as_text": Quirk(

@@ -139,6 +139,8 @@ def _takes(field: Any) -> str:
     if "Literal[" in text:
         words = text.partition("Literal[")[2].partition("]")[0].replace("'", "")
         return ", ".join(f"`{word.strip()}`" for word in words.split(","))
+    if "tuple[str" in text:
+        return "list of texts"
     for kind, said in ((SecretStr, "secret text"), (Path, "path"), (bool, "true or false"), (tuple, "list of numbers")):
         if kind.__name__ in text:
             return said

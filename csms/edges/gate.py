@@ -50,6 +50,8 @@ log = structlog.get_logger()
 _PRINTABLE = range(0x20, 0x7F)
 _COMMAND_PAUSE_S = 10.0  # the word says it: one_command_per_10s
 _LATEST_ANSWER_S = 25.0  # chargers give a question up after 30 s and more (OCPP.md 6.1 MessageTimeout)
+_HEARTBEATS_MISSED = 3
+_SHORTEST_SILENCE_S = 180.0
 _KEPT_ATTEMPTS = 200
 # Of 88 ms a look (four, for a hexadecimal password that is wrong), within the time a handshake has.
 _LOOKS_AT_ONCE = 2
@@ -156,6 +158,8 @@ class Gate:
         default_version: str,
         ping_interval_s: float,
         silence_s: float,
+        heartbeat_s: int,
+        heartbeat_of: Callable[[Station], int | None],
         strict: bool,
         on_new: Callable[[], None],
         count_refused: Callable[[str], None],
@@ -173,6 +177,8 @@ class Gate:
         self._default_version = Version(default_version)
         self._ping_interval_s = ping_interval_s
         self._silence_s = silence_s
+        self._heartbeat_s = heartbeat_s
+        self._heartbeat_of = heartbeat_of
         self._strict = strict
         self._on_new = on_new
         self._count_refused = count_refused
@@ -227,7 +233,9 @@ class Gate:
 
     def _ping_of(self, station: Station) -> PingPolicy:
         if NO_SERVER_PING in station.quirks:
-            return PingPolicy(None, None)
+            # Its heartbeats stand in for pongs (OCPP.md 6.2: the online flag).
+            heartbeat_s = self._heartbeat_of(station) or self._heartbeat_s
+            return PingPolicy(None, max(_HEARTBEATS_MISSED * heartbeat_s, _SHORTEST_SILENCE_S))
         return PingPolicy(self._ping_interval_s or None, self._silence_s)
 
     @staticmethod

@@ -11,17 +11,22 @@ from csms.domain.certificate import Use
 from csms.edges.exchange import Desk, Exchange, Payload, Work, carry_out, dumps, logged_answer, quarantine, report
 from csms.edges.ocppj.codes import Fault
 from csms.edges.ocppj.frames import Call, parse
-from csms.edges.ocppj.link import Link
+from csms.edges.ocppj.link import Handler, Link
 from csms.edges.ocppj.schemas import Problem
+from csms.edges.ocpprepair import Repaired
 from csms.edges.oddities import is_announced
-from csms.edges.registration import ACCEPTED, PENDING
+from csms.edges.registration import ACCEPTED, PENDING, REJECTED
 from csms.edges.vendors import reply
 from csms.ports import Put, Unit
 
 # A clock is set from it once in minutes, over a network: wording it anew for every heartbeat buys nothing.
 _BEAT_MS: Final = 50
+_REJECTED_S: Final = 300  # OCPP.md 6.2: one that is not wanted need not knock often
 _STARTED: Final = "StartupOfTheDevice"
 _POLICY_VIOLATION: Final = 1008
+MENDED: Final = frozenset({"BootNotification", "StatusNotification", "Authorize", "Heartbeat", "DataTransfer"})
+"""What carries no money and is read all the same when it can be mended (PEERS 3 row 18)."""
+_WHO_IT_IS: Final = frozenset({"", "chargePointVendor", "chargePointModel", "chargingStation", "vendorName", "model"})
 NOT_ACCEPTED: Final = "This charger is not accepted yet."
 
 
@@ -29,6 +34,7 @@ class Inbound:
     """The base of `Dialect16` and `Dialect201`. `wire` is the version's module of pure translations."""
 
     wire: ClassVar[Any]
+    handlers: Mapping[str, Handler]
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -47,6 +53,8 @@ class Inbound:
         station.told_registration = station.registration
         heartbeat_s = self._desk.heartbeat_of(station) or self._desk.heartbeat_interval_s
         interval_s = heartbeat_s if accepted else self._desk.pending_interval_s
+        if station.registration == REJECTED:
+            interval_s = max(interval_s, _REJECTED_S)
         exchange.submit(dumps(self.wire.boot_answer(station.registration, exchange.at_ms, interval_s)))
 
     def heartbeat(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:  # noqa: ARG002 - the seam
@@ -135,6 +143,52 @@ class Inbound:
         """Evidence for a boot that may have been no more than a reconnect (SESSIONS 5.4)."""
         if action == "SecurityEventNotification" and payload.get("type") == _STARTED:
             self._desk.charging.started_up(exchange.station, exchange.at_ms, exchange.unit)
+
+    def _misfit_without_money(
+        self,
+        link: Link,
+        message_id: str,
+        action: str,
+        raw: bytes,
+        problems: list[Problem],
+        mended: Repaired | None,
+        request: Any,
+    ) -> None:
+        """A message that does not fit and carries no money: read as it was mended where that gives anything. What
+        nobody can read is refused, but for a notice, which would come for ever, and a token, which nobody knows."""
+        is_notice = action not in MENDED
+        is_read = mended is not None and request is not None and not isinstance(request, list)
+        if mended is not None and is_read and (is_notice or self._may_mend(link, action, problems, mended.rules)):
+            self._desk.oddities.repaired(link.context, mended.rules)
+            if is_notice:
+                self._notice(link, message_id, action, mended.payload, raw)
+            else:
+                self.handlers[action](link, message_id, request, raw)
+        elif is_notice:
+            self._unread(link, message_id, action, raw, problems[0])
+        elif action == "Authorize" and all(problem.fault is Fault.PROPERTY for problem in problems):
+            self._say(link, message_id, action, raw, self.wire.authorize_answer("Invalid"))
+        else:
+            link.refuse(message_id, problems[0].fault, str(problems[0]))
+
+    @staticmethod
+    def _may_mend(link: Link, action: str, problems: list[Problem], rules: tuple[str, ...]) -> bool:
+        """What is too long, empty, missing or in other words is mended. A value of another type is what the charger
+        meant only where nothing hangs on it, or where a word of the charger says that it writes so."""
+        if action == "StatusNotification" or is_announced(link.context.quirks, rules):
+            return True
+        wrong = {problem.path.rpartition("/")[2] for problem in problems if problem.fault is Fault.TYPE}
+        return not wrong or (action == "BootNotification" and wrong.isdisjoint(_WHO_IT_IS))
+
+    def _notice(self, link: Link, message_id: str, action: str, payload: Payload, raw: bytes) -> None:
+        """Store a notice with this payload and answer it."""
+        raise NotImplementedError
+
+    def _unread(self, link: Link, message_id: str, action: str, raw: bytes, problem: Problem) -> None:
+        """A notice that nobody can read stands in the frame log and is answered: refused, it would come for ever."""
+        if self._may(link, message_id, action, raw):
+            self._desk.oddities.noted(link.context, f"{action} kept unread")
+            self._exchange(link, message_id, action, raw, f"kept unread: {problem}").submit()
 
     def _is_refused(self, link: Link, message_id: str, problems: list[Problem], rules: tuple[str, ...] | None) -> bool:
         """Strict mode takes the schemas at their word: what a word of the charger does not announce is refused."""

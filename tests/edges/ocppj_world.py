@@ -27,7 +27,7 @@ class Talk:
         self.misfits: list[tuple[str, dict[str, Any] | None, list[Any]]] = []
         self.starts = 0
         self.silent: set[str] = set()
-        self.money_actions = frozenset({"StartTransaction", "StopTransaction", "MeterValues", "TransactionEvent"})
+        self.mended_actions = frozenset({"StartTransaction", "StopTransaction", "MeterValues", "TransactionEvent"})
         self.handlers: dict[str, Callable[[Link, str, Any, bytes], None]] = {
             "Heartbeat": self._with(HEARTBEAT_ANSWER),
             "MeterValues": self._with(b"{}"),

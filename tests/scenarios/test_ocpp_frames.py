@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from running import Server, running
 from websockets.exceptions import ConnectionClosed
-from wire import Gone, Station16, Station201, answered, at, charger, frames, session, sessions, token
+from wire import Gone, Station16, Station201, answered, at, charger, frames, session, sessions, token, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -51,7 +51,12 @@ async def test_a_frame_that_is_none_is_kept_for_a_person_to_read(server: Server)
         await cp.send(half)
         await cp.send(b"\xff\xfe[2,\x00")
         assert await cp.is_served()
-        kept = [frame for frame in await frames(server, "GARBLED") if frame["type"] == "malformed"]
+
+        async def kept_both() -> list[Any]:
+            found = [frame for frame in await frames(server, "GARBLED") if frame["type"] == "malformed"]
+            return found if len(found) == 2 else []
+
+        kept = await until(kept_both)  # nobody waits for it to be stored
     assert [(frame["direction"], frame["frame"]) for frame in kept] == [
         ("in", half),
         ("in", "\\xff\\xfe[2,\\x00"),

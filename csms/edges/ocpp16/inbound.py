@@ -9,7 +9,7 @@ from csms.app.charging import NotInMemory
 from csms.domain.access import Verdict
 from csms.domain.reported import Metered
 from csms.edges.exchange import Desk, Exchange, Payload, carry_out, dumps, quarantine, recall, report
-from csms.edges.inbound import NOT_ACCEPTED, Inbound, action_and_payload, remember
+from csms.edges.inbound import MENDED, NOT_ACCEPTED, Inbound, action_and_payload, remember
 from csms.edges.ocpp16 import wire
 from csms.edges.ocpp16.repair import repair, safe_answer
 from csms.edges.ocppj.codes import Fault, Version
@@ -26,7 +26,8 @@ class Dialect16(Inbound):
 
     wire: ClassVar = wire
 
-    money_actions = MONEY | {"StatusNotification"}  # those worth a repair; a status with its own words still says much
+    money_actions = MONEY
+    mended_actions = MONEY | _ANSWERED_EMPTY | MENDED  # a message with its own words still says much
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
@@ -112,9 +113,13 @@ class Dialect16(Inbound):
     # -- the rest
 
     def notified(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:  # noqa: ARG002 - the seam
-        """Firmware, diagnostics, log and security notices: stored as they came, answered `{}` in every state."""
+        """Firmware, diagnostics, log and security notices: stored as they came, answered `{}`."""
         action, payload = action_and_payload(raw)
-        if not self._may(link, message_id, action, raw):
+        self._notice(link, message_id, action, payload, raw)
+
+    def _notice(self, link: Link, message_id: str, action: str, payload: Payload, raw: bytes) -> None:
+        # A security event waits in a queue until it is answered, accepted or not (OCPP.md 4.2 row 37).
+        if action != "SecurityEventNotification" and not self._may(link, message_id, action, raw):
             return
         exchange = self._exchange(link, message_id, action, raw)
         report(exchange, action, payload, payload.get("requestId"), exchange.seq % 2**31, payload.get("timestamp"))
@@ -135,12 +140,8 @@ class Dialect16(Inbound):
         request = self._schemas.fit(action, mended.payload) if mended is not None else None
         if self._is_refused(link, message_id, problems, mended.rules if mended is not None else None):
             return
-        if action == "StatusNotification":
-            if request is None or isinstance(request, list):
-                link.refuse(message_id, problems[0].fault, str(problems[0]))
-            else:
-                self._desk.oddities.repaired(link.context, mended.rules if mended is not None else ())
-                self.status(link, message_id, request, raw)
+        if action not in MONEY:
+            self._misfit_without_money(link, message_id, action, raw, problems, mended, request)
             return
         if mended is not None and request is not None and not isinstance(request, list):
             self._keep_original(link, message_id, action, raw, problems, mended.rules)

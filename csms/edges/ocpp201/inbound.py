@@ -13,7 +13,7 @@ from csms.domain.session_record import Session
 from csms.edges.contracts import ACCEPTED as CONTRACT_ACCEPTED
 from csms.edges.contracts import question_of
 from csms.edges.exchange import Desk, Exchange, Payload, carry_out, dumps, quarantine, report
-from csms.edges.inbound import Inbound, action_and_payload, remember
+from csms.edges.inbound import MENDED, Inbound, action_and_payload, remember
 from csms.edges.ocpp201 import wire
 from csms.edges.ocpp201.repair import repair, safe_answer
 from csms.edges.ocppj.codes import Version
@@ -35,6 +35,7 @@ class Dialect201(Inbound):
     wire: ClassVar = wire
 
     money_actions = MONEY
+    mended_actions = MONEY | _ANSWERED_EMPTY | MENDED
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
@@ -152,6 +153,9 @@ class Dialect201(Inbound):
     def notified(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:  # noqa: ARG002 - the seam
         """Reports, events and notices: stored as they came, answered `{}`."""
         action, payload = action_and_payload(raw)
+        self._notice(link, message_id, action, payload, raw)
+
+    def _notice(self, link: Link, message_id: str, action: str, payload: Payload, raw: bytes) -> None:
         if not self._may(link, message_id, action, raw):
             return
         exchange = self._exchange(link, message_id, action, raw)
@@ -251,6 +255,9 @@ class Dialect201(Inbound):
         mended = repair(action, payload, problems) if payload is not None else None
         request = self._schemas.fit(action, mended.payload) if mended is not None else None
         if self._is_refused(link, message_id, problems, mended.rules if mended is not None else None):
+            return
+        if action not in MONEY:
+            self._misfit_without_money(link, message_id, action, raw, problems, mended, request)
             return
         if mended is not None and request is not None and not isinstance(request, list):
             self._keep_original(link, message_id, action, raw, problems, mended.rules)

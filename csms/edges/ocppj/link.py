@@ -66,8 +66,8 @@ class Dialect(Protocol):
         ...
 
     @property
-    def money_actions(self) -> frozenset[str]:
-        """Actions that carry money: one that does not fit its schema goes to `misfit` instead of being refused."""
+    def mended_actions(self) -> frozenset[str]:
+        """Actions of which a message that does not fit its schema goes to `misfit` instead of being refused."""
         ...
 
     def misfit(  # the seam as the dialects know it
@@ -320,7 +320,7 @@ class Link:
             self._handle(route, call.message_id, fitted, raw)
             return
         self._server.stats.misfits += 1
-        if call.action not in router.dialect.money_actions:
+        if call.action not in router.dialect.mended_actions:
             self.refuse(call.message_id, fitted[0].fault, str(fitted[0]))
             return
         payload = call.payload if isinstance(call.payload, dict) else None
