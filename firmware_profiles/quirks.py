@@ -101,7 +101,8 @@ QUIRKS: Final[Mapping[str, Quirk]] = {
         "csms/edges/oddities.py",
     ),
     "numbers_for_strings": Quirk(
-        "sends numbers where text belongs, or text where numbers belong; handled as `meter_value_object`; in authorizations it is mended with the word only",
+        "sends numbers where text belongs, or text where numbers belong; handled as `meter_value_object`; in"
+        " authorizations it is mended with the word only",
         "csms/edges/oddities.py",
     ),
     "unknown_error_code_as_text": Quirk(
