@@ -12,9 +12,9 @@ from typing import Final
 from csms.app.stations import Station
 from csms.ports import Put, Unit
 
-_AN_HOUR: Final = 100
+_AN_HOUR: Final = 20
 _HOUR_MS: Final = 3_600_000
-_LONGEST: Final = 16_384
+LONGEST: Final = 8_192
 
 
 class Garbled:
@@ -33,8 +33,8 @@ class Garbled:
         if count >= _AN_HOUR:
             return False
         self._kept[station.id] = hour, count + 1
-        text = raw[:_LONGEST].decode("utf-8", "backslashreplace").replace("\0", "\\x00")
-        note = f"malformed: {reason}" if len(raw) <= _LONGEST else f"malformed, cut at {_LONGEST} bytes: {reason}"
+        text = raw[:LONGEST].decode("utf-8", "backslashreplace").replace("\0", "\\x00")
+        note = f"malformed: {reason}" if len(raw) <= LONGEST else f"malformed, cut at {LONGEST} bytes: {reason}"
         unit = Unit()
         row = (self._mint_seq(), station.no, now_ms, 0, None, None, text, None, None, note)
         unit.put(Put.FRAME, row)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final
 from csms.app.stations import Station
 from csms.domain.certificate import Use
 from csms.edges.exchange import Desk, Exchange, Payload, Work, carry_out, dumps, logged_answer, quarantine, report
+from csms.edges.garbled import LONGEST
 from csms.edges.ocppj.codes import Fault
 from csms.edges.ocppj.frames import Call, parse
 from csms.edges.ocppj.link import Handler, Link
@@ -160,10 +161,11 @@ class Inbound:
         is_read = mended is not None and request is not None and not isinstance(request, list)
         if mended is not None and is_read and (is_notice or self._may_mend(link, action, problems, mended.rules)):
             self._desk.oddities.repaired(link.context, mended.rules)
+            kept = raw[:LONGEST]  # for the log; what counts of it was read
             if is_notice:
-                self._notice(link, message_id, action, mended.payload, raw)
+                self._notice(link, message_id, action, mended.payload, kept)
             else:
-                self.handlers[action](link, message_id, request, raw)
+                self.handlers[action](link, message_id, request, kept)
         elif is_notice:
             self._unread(link, message_id, action, raw, problems[0])
         elif action == "Authorize" and all(problem.fault is Fault.PROPERTY for problem in problems):
@@ -188,7 +190,8 @@ class Inbound:
         """A notice that nobody can read stands in the frame log and is answered: refused, it would come for ever."""
         if self._may(link, message_id, action, raw):
             self._desk.oddities.noted(link.context, f"{action} kept unread")
-            self._exchange(link, message_id, action, raw, f"kept unread: {problem}").submit()
+            cut = f", of {len(raw)} bytes" if len(raw) > LONGEST else ""
+            self._exchange(link, message_id, action, raw[:LONGEST], f"kept unread{cut}: {problem}").submit()
 
     def _is_refused(self, link: Link, message_id: str, problems: list[Problem], rules: tuple[str, ...] | None) -> bool:
         """Strict mode takes the schemas at their word: what a word of the charger does not announce is refused."""
