@@ -22,17 +22,15 @@ import json
 import math
 import os
 import random
-import shutil
 import sqlite3
 import ssl
-import subprocess
 import sys
 import tempfile
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -43,7 +41,7 @@ from . import BenchError, procfs
 from .frames import CLOSE_FINAL, PONG_FINAL, frame
 from .link import OWN_ANSWERS, PING, TEXT, _retry_after_s, _split
 from .rest import Rest
-from .servers import Ours, Server, merged, running
+from .servers import Ours, Server, certificate, running
 
 AT_ONCE = 400  # sockets being opened at the same time by one city of chargers
 ANSWER_S = 60.0  # OCPP.md 6.2: how long an AC charger waits for an answer
@@ -377,7 +375,10 @@ def _books(database: Path, charging: list[Charger]) -> dict[str, Any]:
 def _quantiles(seconds: list[float]) -> dict[str, float]:
     if not seconds:
         return {}
-    pick = lambda q: round(1000 * seconds[min(len(seconds) - 1, int(q * len(seconds)))], 1)  # noqa: E731
+
+    def pick(share: float) -> float:
+        return round(1000 * seconds[min(len(seconds) - 1, int(share * len(seconds)))], 1)
+
     return {"count": len(seconds), "p50": pick(0.5), "p99": pick(0.99), "max": pick(1)}
 
 
@@ -397,18 +398,6 @@ def _hello(ident: str, address: tuple[str, int]) -> bytes:
     ).encode()
 
 
-def _certificate(folder: Path) -> dict[str, Any]:
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        raise BenchError("no openssl to make a certificate with")
-    request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-    subprocess.run(
-        [openssl, *request.split(), "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True
-    )
-    return {"port": 0, "certificate": str(certificate), "key": str(key)}
-
-
 def main(arguments: list[str]) -> int:
     """Exit 1 when a promise of the page was broken."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=__doc__)
@@ -425,7 +414,10 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="fleet-tls-") as folder:
         ours = Ours()
         if options.tls:
-            ours = replace(ours, extra=merged({}, {"tls": _certificate(Path(folder))}))
+            tls = certificate(Path(folder))
+            if tls is None:
+                raise SystemExit("no openssl to make a certificate with")
+            ours = Ours(extra={"tls": tls})
         with running("ours", server_core, ours) as server:
             procfs.pin(load_core)
             rest = Rest(server.api, server.api_key)

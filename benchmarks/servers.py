@@ -6,6 +6,7 @@ import base64
 import os
 import secrets
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -146,6 +147,18 @@ def running(name: str, core: int, ours: Ours) -> Iterator[Server]:
                 yield server
             finally:
                 server.stop()
+
+
+def certificate(folder: Path) -> dict[str, Any] | None:
+    """The `tls` section with a throwaway ECDSA certificate made in `folder`; None where there is no openssl."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        return None
+    key, made = folder / "key.pem", folder / "certificate.pem"
+    request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    command = [openssl, *request.split(), "-keyout", str(key), "-out", str(made)]
+    subprocess.run(command, check=True, capture_output=True)
+    return {"port": 0, "certificate": str(made), "key": str(key)}
 
 
 def _configuration(home: Path, api_key: str, ours: Ours) -> dict[str, Any]:

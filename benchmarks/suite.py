@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from rich.console import Console
 from . import BenchError, procfs, stored
 from .load import Result, Task
 from .rest import Rest
-from .servers import ROOT, Ours, Server, merged, running
+from .servers import ROOT, Ours, Server, certificate, merged, running
 
 LATENCY_CHARGERS = 1000
 LATENCY_RATE = 5000.0  # messages per second: 1,000 chargers at five each, fifteen times a busy fleet of 10,000
@@ -298,17 +297,9 @@ class Bench:
         ours = self.plan.ours
         if "certificate" in ours.extra.get("tls", {}):
             return ours
-        openssl = shutil.which("openssl")
-        if openssl is None:
+        tls = certificate(folder)
+        if tls is None:
             return None
-        key, certificate = folder / "key.pem", folder / "certificate.pem"
-        request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-        subprocess.run(
-            [openssl, *request.split(), "-keyout", str(key), "-out", str(certificate)],
-            check=True,
-            capture_output=True,
-        )
-        tls = {"port": 0, "certificate": str(certificate), "key": str(key)}
         return replace(ours, extra=merged(dict(ours.extra), {"tls": tls}))
 
     def _weigh(self, server: Server, address: tuple[str, int], *, tls: bool) -> Result:

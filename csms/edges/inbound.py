@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from csms.app.stations import Station
@@ -13,7 +13,7 @@ from csms.edges.garbled import LONGEST
 from csms.edges.ocppj.codes import Fault
 from csms.edges.ocppj.frames import Call, parse
 from csms.edges.ocppj.link import Handler, Link
-from csms.edges.ocppj.schemas import Problem
+from csms.edges.ocppj.schemas import Problem, SchemaSet
 from csms.edges.ocpprepair import Repaired
 from csms.edges.oddities import is_announced
 from csms.edges.registration import ACCEPTED, PENDING, REJECTED
@@ -35,7 +35,11 @@ class Inbound:
     """The base of `Dialect16` and `Dialect201`. `wire` is the version's module of pure translations."""
 
     wire: ClassVar[Any]
+    money_actions: ClassVar[frozenset[str]]
     handlers: Mapping[str, Handler]
+    _money_handlers: Mapping[str, Callable[..., None]]  # they also take a note for the frame log
+    _schemas: SchemaSet
+    _repair: Callable[[str, object, Sequence[object]], Repaired | None]  # by the version's own rules
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -145,6 +149,41 @@ class Inbound:
         if action == "SecurityEventNotification" and payload.get("type") == _STARTED:
             self._desk.charging.started_up(exchange.station, exchange.at_ms, exchange.unit)
 
+    def misfit(
+        self,
+        link: Link,
+        message_id: str,
+        action: str,
+        payload: dict[str, Any] | None,
+        raw: bytes,
+        problems: list[Problem],
+    ) -> None:
+        """A money frame that breaks its schema is repaired, or kept and answered all the same (PEERS 2.6)."""
+        mended = self._repair(action, payload, problems) if payload is not None else None
+        fitted = self._schemas.fit(action, mended.payload) if mended is not None else None
+        request = None if isinstance(fitted, list) else fitted
+        if self._is_refused(link, message_id, problems, mended.rules if mended is not None else None):
+            return
+        if action not in self.money_actions:
+            self._misfit_without_money(link, message_id, action, raw, problems, mended, request)
+        elif mended is not None and request is not None:
+            self._keep_original(link, message_id, action, raw, problems, mended.rules)
+            self._money_handlers[action](link, message_id, request, raw, f"repaired: {', '.join(mended.rules)}")
+        else:
+            self._unreadable(link, message_id, action, payload, raw, problems)
+
+    def _unreadable(
+        self,
+        link: Link,
+        message_id: str,
+        action: str,
+        payload: dict[str, Any] | None,
+        raw: bytes,
+        problems: list[Problem],
+    ) -> None:
+        """Keep a money frame that nobody can mend aside, and answer it."""
+        raise NotImplementedError
+
     def _misfit_without_money(
         self,
         link: Link,
@@ -158,8 +197,8 @@ class Inbound:
         """A message that does not fit and carries no money: read as it was mended where that gives anything. What
         nobody can read is refused, but for a notice, which would come for ever, and a token, which nobody knows."""
         is_notice = action not in MENDED
-        is_read = mended is not None and request is not None and not isinstance(request, list)
-        if mended is not None and is_read and (is_notice or self._may_mend(link, action, problems, mended.rules)):
+        may_be_read = mended is not None and (is_notice or self._may_mend(link, action, problems, mended.rules))
+        if mended is not None and request is not None and may_be_read:
             self._desk.oddities.repaired(link.context, mended.rules)
             kept = raw[:LONGEST]  # for the log; what counts of it was read
             if is_notice:
@@ -181,6 +220,11 @@ class Inbound:
             return True
         wrong = {problem.path.rpartition("/")[2] for problem in problems if problem.fault is Fault.TYPE}
         return not wrong or (action == "BootNotification" and wrong.isdisjoint(_WHO_IT_IS))
+
+    def notified(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:  # noqa: ARG002 - the seam
+        """Reports, events and notices: stored as they came, answered `{}`."""
+        action, payload = action_and_payload(raw)
+        self._notice(link, message_id, action, payload, raw)
 
     def _notice(self, link: Link, message_id: str, action: str, payload: Payload, raw: bytes) -> None:
         """Store a notice with this payload and answer it."""

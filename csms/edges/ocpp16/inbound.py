@@ -9,7 +9,7 @@ from csms.app.charging import NotInMemory
 from csms.domain.access import Verdict
 from csms.domain.reported import Metered
 from csms.edges.exchange import Desk, Exchange, Payload, carry_out, dumps, quarantine, recall, report
-from csms.edges.inbound import MENDED, NOT_ACCEPTED, Inbound, action_and_payload, remember
+from csms.edges.inbound import MENDED, NOT_ACCEPTED, Inbound, remember
 from csms.edges.ocpp16 import wire
 from csms.edges.ocpp16.repair import repair, safe_answer
 from csms.edges.ocppj.codes import Fault, Version
@@ -31,6 +31,7 @@ class Dialect16(Inbound):
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
+        self._repair = repair
         self._schemas = schemas_for(Version.V16)
         guarded: dict[str, Handler] = {
             "Heartbeat": self.heartbeat,
@@ -42,6 +43,11 @@ class Dialect16(Inbound):
             "DataTransfer": self.data_transfer,
             "SignCertificate": self.sign_certificate,
             **dict.fromkeys(_ANSWERED_EMPTY, self.notified),
+        }
+        self._money_handlers = {
+            "StartTransaction": self.start,
+            "MeterValues": self.meter_values,
+            "StopTransaction": self.stop,
         }
         self.handlers: Mapping[str, Handler] = {"BootNotification": self.boot, **guarded}
 
@@ -112,11 +118,6 @@ class Dialect16(Inbound):
 
     # -- the rest
 
-    def notified(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:  # noqa: ARG002 - the seam
-        """Firmware, diagnostics, log and security notices: stored as they came, answered `{}`."""
-        action, payload = action_and_payload(raw)
-        self._notice(link, message_id, action, payload, raw)
-
     def _notice(self, link: Link, message_id: str, action: str, payload: Payload, raw: bytes) -> None:
         # A security event waits in a queue until it is answered, accepted or not (OCPP.md 4.2 row 37).
         if action != "SecurityEventNotification" and not self._may(link, message_id, action, raw):
@@ -126,28 +127,15 @@ class Dialect16(Inbound):
         self._started_up(exchange, action, payload)
         exchange.submit()
 
-    def misfit(
+    def _unreadable(
         self,
         link: Link,
         message_id: str,
         action: str,
-        payload: dict[str, Any] | None,
+        payload: dict[str, Any] | None,  # noqa: ARG002 - 2.0.1 reads from it
         raw: bytes,
         problems: list[Problem],
     ) -> None:
-        """A money frame that breaks its schema is repaired, or kept and answered all the same (PEERS 2.6)."""
-        mended = repair(action, payload, problems) if payload is not None else None
-        request = self._schemas.fit(action, mended.payload) if mended is not None else None
-        if self._is_refused(link, message_id, problems, mended.rules if mended is not None else None):
-            return
-        if action not in MONEY:
-            self._misfit_without_money(link, message_id, action, raw, problems, mended, request)
-            return
-        if mended is not None and request is not None and not isinstance(request, list):
-            self._keep_original(link, message_id, action, raw, problems, mended.rules)
-            handler = {"StartTransaction": self.start, "MeterValues": self.meter_values, "StopTransaction": self.stop}
-            handler[action](link, message_id, request, raw, f"repaired: {', '.join(mended.rules)}")
-            return
         exchange = self._exchange(link, message_id, action, raw)
         quarantine(exchange, problems, state="waiting")
         number = None

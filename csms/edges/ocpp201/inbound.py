@@ -39,8 +39,10 @@ class Dialect201(Inbound):
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
+        self._repair = repair
         self._schemas = schemas_for(Version.V201)
         self._asking: dict[Link, int] = {}  # questions that wait for others' answers
+        self._money_handlers = {"TransactionEvent": self.transaction_event, "MeterValues": self.meter_values}
         self.handlers: Mapping[str, Handler] = {
             "BootNotification": self.boot,
             "Heartbeat": self.heartbeat,
@@ -150,11 +152,6 @@ class Dialect201(Inbound):
 
     # -- the rest
 
-    def notified(self, link: Link, message_id: str, request: Any, raw: bytes) -> None:  # noqa: ARG002 - the seam
-        """Reports, events and notices: stored as they came, answered `{}`."""
-        action, payload = action_and_payload(raw)
-        self._notice(link, message_id, action, payload, raw)
-
     def _notice(self, link: Link, message_id: str, action: str, payload: Payload, raw: bytes) -> None:
         if not self._may(link, message_id, action, raw):
             return
@@ -242,7 +239,7 @@ class Dialect201(Inbound):
 
         self._desk.spawn(ask())
 
-    def misfit(
+    def _unreadable(
         self,
         link: Link,
         message_id: str,
@@ -251,19 +248,6 @@ class Dialect201(Inbound):
         raw: bytes,
         problems: list[Problem],
     ) -> None:
-        """A money frame that breaks its schema is repaired, or kept and answered all the same (PEERS 2.6)."""
-        mended = repair(action, payload, problems) if payload is not None else None
-        request = self._schemas.fit(action, mended.payload) if mended is not None else None
-        if self._is_refused(link, message_id, problems, mended.rules if mended is not None else None):
-            return
-        if action not in MONEY:
-            self._misfit_without_money(link, message_id, action, raw, problems, mended, request)
-            return
-        if mended is not None and request is not None and not isinstance(request, list):
-            self._keep_original(link, message_id, action, raw, problems, mended.rules)
-            handler = {"TransactionEvent": self.transaction_event, "MeterValues": self.meter_values}
-            handler[action](link, message_id, request, raw, f"repaired: {', '.join(mended.rules)}")
-            return
         tx_id = _transaction_of(payload)
 
         def work(exchange: Exchange, recalled: bool) -> Payload:
