@@ -15,17 +15,17 @@ from typing import Any
 
 import structlog
 
+from beckn_adapter import commands as cmd
 from beckn_adapter import envelope
+from beckn_adapter.catalog import ItemView
+from beckn_adapter.codec import Codec
+from beckn_adapter.codecs import Codecs
 from beckn_adapter.envelope import Context
 from beckn_adapter.errors import INTERNAL, BecknError, error_of
 from beckn_adapter.market import Market
 from beckn_adapter.outgoing import write
 from beckn_adapter.progress import Socket, progress_of
-from beckn_adapter.v2 import commands as cmd
-from beckn_adapter.v2 import encode
-from beckn_adapter.v2.decode import decode
-from beckn_adapter.v2.items import catalog_json
-from beckn_adapter.v2.orders import Speaker
+from beckn_adapter.speaking import Aggregate, Contact, Json, Shown
 from csms.app.ordering import Asker, Claim, Ordering, Wish, find_for
 from csms.app.orders import touch_wire
 from csms.app.tokens import Tokens
@@ -38,7 +38,7 @@ log = structlog.get_logger()
 _IDLE_S = 2.0
 _ATTEMPTS = 3
 # An answer nobody waits for any more is dropped; what changed something is told all the same (BECKN 1.5).
-_DROPPED_WHEN_LATE = frozenset({"discover", "select", "init"})
+_DROPPED_WHEN_LATE = frozenset({"discover", "search", "select", "init"})
 _LATE_GRACE_MS = 30_000
 
 
@@ -46,8 +46,8 @@ _LATE_GRACE_MS = 30_000
 class Voice:
     """Everything about how we answer."""
 
-    speaker: Speaker
-    contact: encode.Contact
+    codecs: Codecs
+    contact: Contact
     public_url: str
     caller_url: str | None
     lenient: bool
@@ -86,7 +86,8 @@ class Dispatch:
 
     def check(self, context: Context, body: Mapping[str, Any]) -> str | None:
         """Whether the message can be meant at all; Refusal when not (asked before the ACK). The order id it names."""
-        order_id: str | None = getattr(decode(context, body, self._clock.now_ms()), "order_id", None)
+        command = self._codec(context).decode(context, body, self._clock.now_ms())
+        order_id: str | None = getattr(command, "order_id", None)
         return order_id
 
     async def run(self) -> None:
@@ -128,8 +129,9 @@ class Dispatch:
                 parsed = json.loads(row["body"])
                 context = envelope.parse_context(parsed)
                 problem = BecknError(INTERNAL, "this is our fault; ask again")
-                command = decode(context, parsed, row["received_ms"])
-                body = encode.error_for_command(self._reply(context), problem, command, self._voice.speaker)
+                codec = self._codec(context)
+                command = codec.decode(context, parsed, row["received_ms"])
+                body = codec.error_for_command(self._reply(context), problem, command)
                 await self._store.transact(lambda tx: self._finish(tx, row, body, None, values))
             except Exception:
                 # Even the apology cannot be made: the message must not be tried for ever.
@@ -145,7 +147,7 @@ class Dispatch:
     async def _answer(self, row: Row) -> None:
         parsed = json.loads(row["body"])
         context = envelope.parse_context(parsed)
-        command = decode(context, parsed, row["received_ms"])
+        command = self._codec(context).decode(context, parsed, row["received_ms"])
         now_ms = self._clock.now_ms()
         if context.action in _DROPPED_WHEN_LATE and now_ms - row["received_ms"] > context.ttl_ms + _LATE_GRACE_MS:
             await self._store.transact(
@@ -178,10 +180,9 @@ class Dispatch:
             except Refusal:
                 order = None
         if order is not None:
-            item = self._market.item(order.item_id)
-            body = encode.error_for_order(reply, error, order, self._voice.speaker, item=item)
+            body = self._codec(context).error_for_order(reply, error, order, Shown(item=self._item(order)))
         else:
-            body = encode.error_for_command(reply, error, command, self._voice.speaker)
+            body = self._codec(context).error_for_command(reply, error, command)
         self._finish(tx, row, body, order, {"state": "done", "error": f"{error.code}: {error.message}"})
 
     def _do(self, tx: Tx, row: Row, context: Context, command: cmd.Command) -> list[str]:
@@ -191,14 +192,14 @@ class Dispatch:
             return []  # the list this row came from was older than the work that has just ended
         now_ms = self._clock.now_ms()
         asker = self._asker(context)
-        reply, speaker = self._reply(context), self._voice.speaker
+        reply, codec = self._reply(context), self._codec(context)
         done: dict[str, Any] = {"state": "done"}
         match command:
             case cmd.Discover():
-                self._finish(tx, row, self._found(reply, command, now_ms), None, done)
+                self._finish(tx, row, self._found(codec, reply, command, now_ms), None, done)
             case cmd.Select():
                 order = self._ordering.select(tx, asker, _wish(command), now_ms)
-                body = encode.on_select(reply, order, speaker, **self._shown(order, now_ms))
+                body = codec.on_select(reply, order, self._quoted(order, now_ms))
                 self._finish(tx, row, body, order, done)
             case cmd.Init():
                 order = self._ordering.initialise(
@@ -210,17 +211,17 @@ class Dispatch:
                     collected_by=CollectedBy(command.collected_by),
                     claim=_claim(command.payment),
                 )
-                body = encode.on_init(reply, order, speaker, **self._shown(order, now_ms))
+                body = codec.on_init(reply, order, self._quoted(order, now_ms))
                 self._finish(tx, row, body, order, done)
             case cmd.Confirm():
                 order = find_for(tx, asker, command.order_id, lenient=self._voice.lenient)
                 order = self._ordering.confirm(tx, order, _claim(command.payment), now_ms, command.wire)
-                body = encode.on_confirm(reply, order, speaker, self._progress(tx, order), item=self._item(order))
+                body = codec.on_confirm(reply, order, self._shown(tx, order))
                 self._finish(tx, row, body, order, done)
                 return [order.token] if order.token is not None else []
             case cmd.Status():
                 order = find_for(tx, asker, command.order_id, lenient=self._voice.lenient)
-                body = encode.on_status(reply, order, speaker, self._progress(tx, order), item=self._item(order))
+                body = codec.on_status(reply, order, self._shown(tx, order))
                 self._finish(tx, row, body, order, done)
             case cmd.Track():
                 self._track(tx, row, context, command, asker, done)
@@ -230,26 +231,22 @@ class Dispatch:
                 order = find_for(tx, asker, command.order_id, lenient=self._voice.lenient)
                 reason = command.reason or "user_request"
                 order = self._ordering.cancel(tx, order, reason, CancelledBy.BUYER, now_ms, {})
-                self._finish(tx, row, encode.on_cancel(reply, order, speaker, item=self._item(order)), order, done)
+                self._finish(tx, row, codec.on_cancel(reply, order, Shown(item=self._item(order))), order, done)
                 return [order.token] if order.token is not None else []
             case cmd.Rating():
                 self._rate(tx, row, context, command, asker, now_ms)
             case cmd.Support():
-                self._finish(tx, row, encode.on_support(reply, speaker, self._voice.contact), None, done)
+                self._finish(tx, row, codec.on_support(reply, self._voice.contact, command.ref_id), None, done)
+            case cmd.RatingCategories():
+                self._finish(tx, row, codec.rating_categories(reply), None, done)
             case _:
                 raise Refusal(Why.NOT_SUPPORTED, f"the action {context.action} is not offered here")
         return []
 
-    def _found(self, reply: dict[str, object], command: cmd.Discover, now_ms: int) -> dict[str, object]:
+    def _found(self, codec: Codec, reply: Json, command: cmd.Discover, now_ms: int) -> Json:
         items = self._market.search(command.intent, now_ms)
-        speaker = self._voice.speaker
-        catalogs = []
-        if items:
-            offers = self._market.offers(items, now_ms)
-            catalogs = [
-                catalog_json(self._market.provider, items, offers, speaker.bpp, connector_enum=speaker.connector_enum)
-            ]
-        return encode.on_discover(reply, catalogs, speaker)
+        offers = self._market.offers(items, now_ms) if items else []
+        return codec.on_discover(reply, self._market.provider, items, offers)
 
     def _track(
         self, tx: Tx, row: Row, context: Context, command: cmd.Track, asker: Asker, done: dict[str, Any]
@@ -258,16 +255,11 @@ class Dispatch:
         if order_id is None and command.tracking_id is not None:
             order_id = command.tracking_id.removeprefix("TRACK-")
         order = find_for(tx, asker, order_id, lenient=True)
-        progress = self._progress(tx, order)
-        url = progress.tracking_url or self._voice.public_url
-        body = encode.on_track(
-            self._reply(context),
-            order,
-            self._voice.speaker,
-            url,
-            progress,
-            item=self._item(order),
-            with_order=command.order_id is not None,
+        shown = self._shown(tx, order)
+        assert shown.progress is not None
+        url = shown.progress.tracking_url or self._voice.public_url
+        body = self._codec(context).on_track(
+            self._reply(context), order, url, shown, with_order=command.order_id is not None
         )
         self._finish(tx, row, body, order, done)
 
@@ -284,9 +276,7 @@ class Dispatch:
             at_once = instruction is None
         done: dict[str, Any] = {"state": "done"}
         if at_once:
-            body = encode.on_update(
-                self._reply(context), order, self._voice.speaker, self._progress(tx, order), item=self._item(order)
-            )
+            body = self._codec(context).on_update(self._reply(context), order, self._shown(tx, order))
             self._finish(tx, row, body, order, done)
             return
         until_ms = row["received_ms"] + context.ttl_ms
@@ -323,8 +313,10 @@ class Dispatch:
             )
         subject = command.ratings[0].target_id
         values = [float(r["value"]) for r in tx.many(Table.RATINGS, subject=subject)]
-        aggregate = encode.Aggregate(value=round(sum(values) / len(values), 2), count=len(values))
-        body = encode.on_rating(self._reply(context), self._voice.speaker, aggregate=aggregate)
+        aggregate = Aggregate(value=round(sum(values) / len(values), 2), count=len(values))
+        body = self._codec(context).on_rating(
+            self._reply(context), aggregate=aggregate, feedback_url=None, submission_id=None
+        )
         self._finish(tx, row, body, None, {"state": "done"})
 
     # -- the pieces
@@ -336,31 +328,37 @@ class Dispatch:
             tx,
             body,
             purpose=f"in:{row['no']}",
+            network=row["network"],
             now_ms=self._clock.now_ms(),
             order_id=order.order_id if order is not None else None,
             caller_url=self._voice.caller_url,
         )
         tx.change(Table.INBOX, {**values, "outbox_no": outbox_no}, no=row["no"])
 
-    def _reply(self, context: Context) -> dict[str, object]:
-        return envelope.reply_context(context, self._voice.speaker.bpp, self._clock.now_ms())
+    def _codec(self, context: Context) -> Codec:
+        return self._voice.codecs.of_context(context)
 
-    def _progress(self, tx: Tx, order: Order) -> encode.Progress:
-        return progress_of(tx, order, self._socket, self._voice.public_url)
+    def _reply(self, context: Context) -> Json:
+        return envelope.reply_context(context, self._codec(context).speaker.bpp, self._clock.now_ms())
 
-    def _item(self, order: Order) -> Any:
+    def _shown(self, tx: Tx, order: Order) -> Shown:
+        """An order that may be charging."""
+        progress = progress_of(tx, order, self._socket, self._voice.public_url)
+        return Shown(item=self._item(order), progress=progress)
+
+    def _item(self, order: Order) -> ItemView | None:
         return self._market.item(order.item_id)
 
-    def _shown(self, order: Order, now_ms: int) -> dict[str, Any]:
+    def _quoted(self, order: Order, now_ms: int) -> Shown:
+        """An order that is being bought, with the offer it was priced by."""
         item = self._item(order)
         offers = self._market.offers([item], now_ms) if item is not None else []
         wanted = [offer for offer in offers if order.offer_id in {None, offer.offer_id}]
-        return {"item": item, "offer": wanted[0] if wanted else None}
+        return Shown(item=item, offer=wanted[0] if wanted else None)
 
-    @staticmethod
-    def _asker(context: Context) -> Asker:
+    def _asker(self, context: Context) -> Asker:
         return Asker(
-            network="v2",
+            network=self._codec(context).network,
             bap_id=context.bap_id,
             bap_uri=context.bap_uri,
             transaction_id=context.transaction_id,
@@ -376,6 +374,7 @@ def _wish(command: cmd.Select | cmd.Init) -> Wish:
         finder_fee=command.finder_fee,
         start_ms=command.slot.start_ms if command.slot is not None else None,
         end_ms=command.slot.end_ms if command.slot is not None else None,
+        buyer=command.buyer,
         wire=dict(command.wire),
     )
 

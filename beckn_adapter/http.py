@@ -21,6 +21,7 @@ import structlog
 from aiohttp import web
 
 from beckn_adapter import envelope, signing
+from beckn_adapter.codecs import Codecs
 from beckn_adapter.envelope import Context, Dialect
 from beckn_adapter.errors import (
     INTERNAL,
@@ -41,9 +42,6 @@ MAX_DEPTH = 64
 _STALE_GRACE_MS = 60_000
 # What is about an order that must exist; saying no at once beats an error callback (BECKN 1.8).
 NEEDS_ORDER = frozenset({"update", "cancel"})
-ACTIONS = frozenset(
-    {"discover", "select", "init", "confirm", "status", "update", "cancel", "rating", "support", "track"}
-)
 
 
 def _check_callback_host(bap_uri: str, home: str | None) -> None:
@@ -76,6 +74,7 @@ class Receiver:
         clock: Clock,
         registry: Registry | None,
         subscriber_id: str,
+        codecs: Codecs,
         check: Callable[[Context, Mapping[str, Any]], str | None],
         clock_ahead_s: int,
         clock_behind_s: int,
@@ -93,6 +92,7 @@ class Receiver:
         self._clock = clock
         self._registry = registry
         self._subscriber_id = subscriber_id
+        self._codecs = codecs
         self._check = check
         self._clock_ahead_s = clock_ahead_s
         self._clock_behind_s = clock_behind_s
@@ -166,7 +166,7 @@ class Receiver:
             self._count(action, "unsigned")
             return self._unauthorized(parsed, problem)
         except Refusal as refusal:
-            self._count(action if action in ACTIONS else "unknown", "refused")
+            self._count(action if action in self._codecs.actions else "unknown", "refused")
             status = 429 if refusal.why is Why.TOO_MANY_REQUESTS else 400
             return self._nack(status, parsed, error_of(refusal, action))
         known = await self._store_message(context, order_id, raw, now_ms)
@@ -199,9 +199,7 @@ class Receiver:
         return signer, subscriber.url
 
     def _admit(self, context: Context, path_action: str | None, signer: signing.Signer | None, now_ms: int) -> None:
-        if context.dialect is not Dialect.V2:
-            raise Refusal(Why.INVALID_REQUEST, f"protocol version {context.version} is not offered here; use 2.0.0")
-        if context.action not in ACTIONS:
+        if context.action not in self._codecs.of_context(context).actions:
             raise Refusal(Why.NOT_SUPPORTED, f"the action {context.action} is not offered here")
         if path_action is not None:
             envelope.check_action(context, path_action.rstrip("/").rsplit("/", 1)[-1])
@@ -218,7 +216,7 @@ class Receiver:
 
     async def _store_message(self, context: Context, order_id: str | None, raw: bytes, now_ms: int) -> bool:
         """Store it once. False when it is about an order we do not have."""
-        key = envelope.key_of(context)
+        key, network = envelope.key_of(context), self._codecs.of_context(context).network
         digest = envelope.body_digest(raw)
 
         def work(tx: Tx) -> bool:
@@ -229,7 +227,7 @@ class Receiver:
             row = {**key._asdict(), "digest": digest}
             if not tx.add(
                 Table.INBOX,
-                {**row, "network": "v2", "body": raw, "received_ms": now_ms, "state": "new"},
+                {**row, "network": network, "body": raw, "received_ms": now_ms, "state": "new"},
             ):
                 # A true repeat: acknowledged again, not worked again; the answer it got is sent once more.
                 before = tx.one(Table.INBOX, **row)

@@ -18,12 +18,13 @@ from typing import Any
 
 import structlog
 
+from beckn_adapter.codec import Codec
 from beckn_adapter.dispatch import Voice
 from beckn_adapter.errors import error_of
 from beckn_adapter.market import Market
 from beckn_adapter.outgoing import write
 from beckn_adapter.progress import Socket, progress_of
-from beckn_adapter.v2 import encode
+from beckn_adapter.speaking import Json, Shown
 from csms.app.orders import find_order, touch_wire
 from csms.domain.order import Order, Payment, State
 from csms.domain.refusal import Refusal, Why
@@ -88,47 +89,46 @@ class Notices:
         if body is not None:
             self._write(tx, order, body, f"fact:{fact.seq}")
 
-    def _body(self, tx: Tx, order: Order, fact: Fact, message_id: str) -> Mapping[str, object] | None:
-        speaker, item = self._voice.speaker, self._market.item(order.item_id)
+    def _body(self, tx: Tx, order: Order, fact: Fact, message_id: str) -> Json | None:
+        codec, item = self._codec(order), self._market.item(order.item_id)
         match fact.kind:
             case "PaymentRecorded" if order.state is State.PAID:
                 context = self._news(order, "on_status", message_id)
-                return encode.on_status(context, order, speaker, self._progress(tx, order), item=item)
+                return codec.on_status(context, order, self._shown(tx, order))
             case "ChargingStarted":
                 context = self._answer(tx, order, "start", "on_update", message_id)
-                return encode.on_update(context, order, speaker, self._progress(tx, order), item=item)
+                return codec.on_update(context, order, self._shown(tx, order))
             case "ChargingNotStarted":
                 context = self._answer(tx, order, "start", "on_update", message_id)
                 error = error_of(Refusal(Why.CHARGER_REFUSED, str(fact.body.get("reason"))), "update")
-                return encode.error_for_order(context, error, order, speaker, item=item)
+                return codec.error_for_order(context, error, order, Shown(item=item))
             case "ChargingInterrupted" | "ChargingResumed" | "TopUpReceived":
                 context = self._news(order, "on_status", message_id)
-                return encode.on_status(context, order, speaker, self._progress(tx, order), item=item)
+                return codec.on_status(context, order, self._shown(tx, order))
             case "MeterSampled" if order.state in {State.ACTIVE, State.STOPPING}:
                 context = self._news(order, "on_status", message_id)
-                return encode.on_status(context, order, speaker, self._progress(tx, order), item=item)
+                return codec.on_status(context, order, self._shown(tx, order))
             case "OrderEstimated":
                 context = self._news(order, "on_update", message_id)
-                return encode.on_update(context, order, speaker, self._progress(tx, order), item=item)
+                return codec.on_update(context, order, self._shown(tx, order))
             case "OrderBilled":
                 context = self._answer(tx, order, "stop", "on_update", message_id)
-                return encode.on_update(context, order, speaker, self._progress(tx, order), item=item)
+                return codec.on_update(context, order, self._shown(tx, order))
             case "OrderRevised":
                 context = self._news(order, "on_update", message_id)
-                progress = self._progress(tx, order)
-                return encode.on_update(context, order, speaker, progress, item=item, is_revised=True)
+                return codec.on_update(context, order, self._shown(tx, order), is_revised=True)
             case "RefundMade" if order.state is not State.CANCELLED:
                 context = self._news(order, "on_status", message_id)
                 refund = from_json(Payment, fact.body["payment"])
-                return encode.on_refund(context, order, speaker, refund, self._progress(tx, order), item=item)
+                return codec.on_refund(context, order, refund, self._shown(tx, order))
             case "OrderCancelled" if fact.body.get("by") != "buyer":
-                return encode.on_cancel(self._news(order, "on_cancel", message_id), order, speaker, item=item)
+                return codec.on_cancel(self._news(order, "on_cancel", message_id), order, Shown(item=item))
             case "OrderFailed":
-                return encode.on_cancel(self._news(order, "on_cancel", message_id), order, speaker, item=item)
+                return codec.on_cancel(self._news(order, "on_cancel", message_id), order, Shown(item=item))
         return None
 
     def _news(self, order: Order, action: str, message_id: str) -> dict[str, object]:
-        return encode.news_for(order, self._voice.speaker, action, message_id, self._clock.now_ms())
+        return self._codec(order).news(order, action, message_id, self._clock.now_ms())
 
     def _answer(self, tx: Tx, order: Order, what: str, action: str, message_id: str) -> dict[str, object]:
         """The answer to a start or stop that was asked for, if its asker may still be waiting."""
@@ -141,14 +141,19 @@ class Notices:
                 message_id = waiting["message_id"]
         return self._news(order, action, message_id)
 
-    def _progress(self, tx: Tx, order: Order) -> encode.Progress:
-        return progress_of(tx, order, self._socket, self._voice.public_url)
+    def _codec(self, order: Order) -> Codec:
+        return self._voice.codecs.of_network(order.network)
+
+    def _shown(self, tx: Tx, order: Order) -> Shown:
+        progress = progress_of(tx, order, self._socket, self._voice.public_url)
+        return Shown(item=self._market.item(order.item_id), progress=progress)
 
     def _write(self, tx: Tx, order: Order, body: Mapping[str, object], purpose: str) -> None:
         write(
             tx,
             body,
             purpose=purpose,
+            network=order.network,
             now_ms=self._clock.now_ms(),
             order_id=order.order_id,
             caller_url=self._voice.caller_url,
@@ -169,8 +174,7 @@ class Notices:
                 if order is None or tx.one(Table.OUTBOX, purpose=purpose) is not None:
                     return
                 context = self._news(order, "on_update", message_id)
-                item = self._market.item(order.item_id)
-                body = encode.on_update(context, order, self._voice.speaker, self._progress(tx, order), item=item)
+                body = self._codec(order).on_update(context, order, self._shown(tx, order))
                 self._write(tx, order, body, purpose)
 
             await self._store.transact(work)

@@ -13,6 +13,7 @@ def write(
     body: Mapping[str, object],
     *,
     purpose: str,
+    network: str,
     now_ms: int,
     order_id: str | None,
     caller_url: str | None = None,
@@ -26,7 +27,7 @@ def write(
     action = str(context["action"])
     row = {
         "purpose": purpose,
-        "network": "v2",
+        "network": network,
         "url": callback_url(caller_url or str(context["bap_uri"]), action),
         "action": action,
         "bap_id": str(context["bap_id"]),

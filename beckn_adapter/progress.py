@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from beckn_adapter.v2.orders import Progress, Sample, connector_status
+from beckn_adapter.speaking import Progress, Sample
+from beckn_adapter.v2.orders import connector_status
 from csms.domain.order import Order, State
 from csms.domain.reported import SocketStatus
 from csms.domain.units import from_minor, rfc3339

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -16,21 +16,8 @@ from typing import Any
 
 import structlog
 
-from beckn_adapter import signing
-from beckn_adapter.callbacks import Callbacks
-from beckn_adapter.catalog import ProviderView
-from beckn_adapter.dispatch import Dispatch, Voice
-from beckn_adapter.envelope import Endpoint
-from beckn_adapter.http import Receiver
-from beckn_adapter.market import Market
-from beckn_adapter.notices import FOLLOWED as NOTICED
-from beckn_adapter.notices import Notices
-from beckn_adapter.progress import page_of
-from beckn_adapter.v2.encode import Contact
-from beckn_adapter.v2.orders import Speaker, driver_names
 from csms import settings
 from csms.app.availability import Availability
-from csms.app.buying import Buying
 from csms.app.calls import Calls
 from csms.app.carneeds import CarNeeds
 from csms.app.catalogue import Inventory
@@ -57,7 +44,9 @@ from csms.app.transactions import TransactionNews
 from csms.app.upgrading import Upgrading
 from csms.app.upkeep import Upkeep
 from csms.bus.inprocess import InProcessBell
+from csms.buyers import Buyers
 from csms.config import Config
+from csms.domain.buyer import Buyer
 from csms.domain.clock import ClockModel
 from csms.edges.answershape import shaped_of
 from csms.edges.availability import AvailabilityEdge
@@ -84,7 +73,6 @@ from csms.edges.steward import Steward
 from csms.edges.triggers import Triggers
 from csms.edges.trust import Trust
 from csms.observe import Metrics
-from csms.payments.simulated import SimulatedGateway
 from csms.ports import Follower, Table
 from csms.realworld import RealClock, RealIds, chance
 from csms.storage.files import Folder
@@ -188,7 +176,7 @@ class System:
         self.reloading = Reloading(self.inventory, self.clock, refresh=self._refresh_market, spawn=self.spawn)
         self.dues = Dues(
             self.store,
-            names_of=lambda order: driver_names(order.wire),
+            names_of=lambda order: order.buyer.names,
             blocks=config.access.block_on_due != "off",
             on_change=self._access_changed,
         )
@@ -211,11 +199,7 @@ class System:
             timing=settings.timing(config),
             on_lost=self.lost,
         )
-        self.payments = SimulatedGateway(
-            public_url=config.payments.public_url or public_url,
-            vpa=config.payments.upi_vpa,
-            name=config.payments.upi_name,
-        )
+        self.payments = settings.gateway(config, public_url)
         self.ordering = Ordering(
             inventory=self.inventory,
             sockets=self.sockets,
@@ -382,8 +366,7 @@ class System:
         )  # fmt: skip
 
         # buyers
-        self._compose_beckn(public_url)
-        self.buying = Buying(store=self.store, ordering=self.ordering, clock=self.clock, bell=self.bell, page=page_of)
+        self.buyers = Buyers(self, public_url)
         self.upkeep = Upkeep(
             store=self.store,
             stations=self.stations_of,
@@ -394,7 +377,7 @@ class System:
             unused_s=config.limits.unused_s,
             every_second=[
                 self.settling.tick,
-                self.notices.tick,
+                *self.buyers.every_second,
                 self.mute.tick,
                 self.reserving.tick,
                 self.maintenance.tick,
@@ -460,97 +443,9 @@ class System:
         )
         self.local_list_errand.listen(self.calls)
 
-    def _compose_beckn(self, public_url: str) -> None:
-        beckn = self.config.beckn
-        seed = settings.beckn_seed(self.config)
-        bpp = Endpoint(beckn.subscriber_id, beckn.bpp_uri or f"{public_url}/beckn/bpp/receiver")
-        self.registry = settings.registry(self.config)
-        provider = ProviderView(provider_id=beckn.provider_id, name=beckn.provider_name)
-        self.market = Market(
-            self.inventory,
-            provider,
-            self.sockets.sale_of,
-            connector_enum=beckn.connector_enum,
-            circle_km=beckn.circle_km,
-            max_items=beckn.max_items,
-        )
-        voice = Voice(
-            speaker=Speaker(
-                bpp=bpp,
-                provider_id=beckn.provider_id,
-                connector_enum=beckn.connector_enum,
-                settlement_account=settings.account(self.config),
-                grace_minutes=10,
-            ),
-            contact=Contact(name=beckn.provider_name, channels=("PHONE",)),
-            public_url=self.config.payments.public_url or public_url,
-            caller_url=beckn.caller_url if beckn.mode == "onix" else None,
-            lenient=beckn.lenient_order_ids,
-        )
-        self.dispatch = Dispatch(
-            store=self.store,
-            bell=self.bell,
-            clock=self.clock,
-            ids=self.ids,
-            ordering=self.ordering,
-            tokens=self.tokens,
-            market=self.market,
-            socket=self.sockets.socket_of_order,
-            voice=voice,
-            spawn=self.spawn,
-            ready=self.reloading.done,
-        )
-        self.notices = Notices(
-            store=self.store,
-            bell=self.bell,
-            clock=self.clock,
-            ids=self.ids,
-            market=self.market,
-            socket=self.sockets.socket_of_order,
-            voice=voice,
-            long_break_ms=int(beckn.long_break_s * 1000),
-        )
-        self.receiver = Receiver(
-            store=self.store,
-            bell=self.bell,
-            clock=self.clock,
-            registry=self.registry if beckn.mode == "direct" else None,
-            subscriber_id=beckn.subscriber_id,
-            check=self.dispatch.check,
-            clock_ahead_s=beckn.clock_ahead_s,
-            clock_behind_s=beckn.clock_behind_s,
-            body_limit=beckn.body_kib * 1024,
-            requests_per_min=beckn.requests_per_min,
-            discover_per_min=beckn.discover_per_min,
-            reject_stale=beckn.reject_stale,
-            private_callbacks=beckn.callback_hosts_private,
-            legacy_ack={"auto": beckn.mode == "onix" or None, "legacy": True, "v2": False}[beckn.ack_shape] or None,
-            count=lambda action, outcome: self.metrics_of.beckn_requests.labels(action, outcome).inc(),
-            took=self.metrics_of.ack_seconds.observe,
-        )
-
-        def authorize(body: bytes, now_ms: int) -> str | None:
-            if beckn.mode == "onix":
-                return None
-            created_s, expires_s = signing.validity(now_ms // 1000)
-            return signing.sign(
-                body, beckn.subscriber_id, beckn.unique_key_id, seed, created_s=created_s, expires_s=expires_s
-            )
-
-        self.callbacks = Callbacks(
-            store=self.store,
-            bell=self.bell,
-            clock=self.clock,
-            ids=self.ids,
-            authorize=authorize,
-            timeout_s=beckn.callback_timeout_s,
-            retry_s=beckn.callback_retry_s,
-            count=lambda action, outcome: self.metrics_of.callbacks.labels(action, outcome).inc(),
-        )
-
-    def _is_in_debt(self, wire: Mapping[str, Any]) -> bool:
+    def _is_in_debt(self, buyer: Buyer) -> bool:
         """Whether the buyer of an order owes for another one, and that counts for orders."""
-        return self.config.access.block_on_due == "all" and bool(self.dues.of_names(driver_names(wire)))
+        return self.config.access.block_on_due == "all" and bool(self.dues.of_names(buyer.names))
 
     def _access_changed(self) -> None:
         """Who may charge has changed: what chargers keep of it follows."""
@@ -591,7 +486,7 @@ class System:
             return
 
     def _refresh_market(self) -> None:
-        self.market.refresh()
+        self.buyers.market.refresh()
 
     def _ring(self, topics: set[str]) -> None:
         for topic in topics:
@@ -679,7 +574,7 @@ class System:
         await self.tokens.load(self.clock.now_ms())
         await self.local_lists.load()
         await self.inventory.load()
-        self.market.refresh()
+        self.buyers.market.refresh()
         await self.availability.load()
         await self.costs.load(await learnt(self.store))
         now_ms = self.clock.now_ms()
@@ -699,7 +594,7 @@ class System:
             follow(Follower("stations", self.station_news.on_facts, StationNews.FOLLOWED)),
             follow(Follower("dues", self.dues.on_facts, Dues.FOLLOWED)),
             follow(Follower("local-lists", self.local_list_errand.on_facts, LocalListErrand.FOLLOWED)),
-            follow(Follower("notices", self.notices.on_facts, NOTICED)),
+            *(follow(follower) for follower in self.buyers.followers),
             follow(Follower("reports", self.reports.on_facts, Reports.FOLLOWED)),
             follow(Follower("calls", self.calls.on_facts, Calls.FOLLOWED)),
             follow(Follower("reservations", self.reserving.on_facts, Reserving.FOLLOWED)),
@@ -711,8 +606,7 @@ class System:
             follow(Follower("firmware", self.maintenance.upgrading.on_facts, Upgrading.FOLLOWED)),
             self.steward.run(),
             self.trust.signing.watch(),
-            self.dispatch.run(),
-            self.callbacks.run(),
+            *self.buyers.work(),
             self.paying.run(),
             self.upkeep.run(),
             self._gauges(),

@@ -198,6 +198,9 @@ class BecknConfig(_Section):
     bpp_uri: str | None = Field(None, description="what peers call; default http://HOST:PORT/beckn/bpp/receiver")
     signing_key: SecretStr | None = Field(None, description="base64 of the 32-byte seed; made in data_dir when absent")
     signing_key_file: Path | None = None
+    domains: dict[str, str] = Field(
+        default_factory=dict, description="which dialect a `context.domain` means, beside the built-in ones"
+    )
     registry: str = Field("", description="static:FILE; empty = nobody is known and every request is refused")
     caller_url: str | None = None
     cds_url: str | None = None

@@ -25,7 +25,7 @@ from aiohttp import web
 from csms.api.server import build_operator_app
 from csms.compose import System
 from csms.config import Config
-from csms.edges.public import PublicPages, guarded
+from csms.edges.public import guarded
 from csms.edges.tls import TlsProblem
 from csms.observe import configure_logging
 from csms.realworld import file_stamp
@@ -222,13 +222,6 @@ def _public_app(system: System) -> web.Application:
         return answer
 
     app = web.Application(middlewares=[safe], client_max_size=system.config.beckn.body_kib * 1024)
-    secret = system.config.payments.webhook_secret
-    pages = PublicPages(
-        system.buying,
-        simulated=system.config.payments.provider == "simulated",
-        webhook_secret=secret.get_secret_value() if secret is not None else None,
-    )
-    app.add_routes(system.receiver.routes())
-    app.add_routes(pages.routes())
+    app.add_routes(system.buyers.routes())
     app.add_routes(system.maintenance.routes())
     return app

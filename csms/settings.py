@@ -23,6 +23,8 @@ from csms.domain.tariff import Pattern
 from csms.edges.maintenance import FileLimits
 from csms.edges.tls import TlsProblem, check_files
 from csms.edges.trust import TrustSettings
+from csms.payments.simulated import SimulatedGateway
+from csms.ports import Payments
 from csms.realworld import RealClock
 from firmware_profiles.load import Profiles
 from firmware_profiles.load import load as load_profiles
@@ -68,6 +70,12 @@ def selling(config: Config) -> Selling:
         lenient_order_ids=config.beckn.lenient_order_ids,
         claims=config.payments.claims and config.payments.provider == "simulated",
     )
+
+
+def gateway(config: Config, public_url: str) -> Payments:
+    """The payment gateway that is configured."""
+    payments = config.payments
+    return SimulatedGateway(public_url=payments.public_url or public_url, vpa=payments.upi_vpa, name=payments.upi_name)
 
 
 def account(config: Config) -> Mapping[str, str]:

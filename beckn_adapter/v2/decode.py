@@ -11,11 +11,7 @@ from datetime import tzinfo
 from decimal import Decimal
 from typing import Final
 
-from beckn_adapter.discovery import OPERATIONS, Intent, Spatial
-from beckn_adapter.envelope import IST, Context
-from beckn_adapter.filters import Filter, FilterProblem, parse
-from beckn_adapter.geo import GeometryProblem, read_geometry
-from beckn_adapter.v2.commands import (
+from beckn_adapter.commands import (
     Cancel,
     CatalogPublished,
     Command,
@@ -31,6 +27,10 @@ from beckn_adapter.v2.commands import (
     Track,
     Update,
 )
+from beckn_adapter.discovery import OPERATIONS, Intent, Spatial
+from beckn_adapter.envelope import IST, Context
+from beckn_adapter.filters import Filter, FilterProblem, parse
+from beckn_adapter.geo import GeometryProblem, read_geometry
 from beckn_adapter.v2.constants import REFERENCE_KINDS
 from beckn_adapter.v2.parts import (
     MAX_TEXT,
@@ -50,7 +50,6 @@ from beckn_adapter.v2.parts import (
     otp_of,
     payment_of,
     text_of,
-    vehicle_of,
     want_of,
     window_of,
     wire_of,
@@ -159,7 +158,6 @@ def _select(message: Mapping[str, object], reading: Reading) -> Select:
         offer_id=offer_id(line, order),
         finder_fee=finder_fee_of(order, line),
         slot=window_of(order, reading),
-        vehicle=vehicle_of(order),
         wire=wire_of(order, reading.context),
     )
 
@@ -181,7 +179,6 @@ def _init(message: Mapping[str, object], reading: Reading) -> Init:
         offer_id=offer_id(line, order),
         finder_fee=finder_fee_of(order, line),
         slot=window_of(order, reading),
-        vehicle=vehicle_of(order),
         wire=wire_of(order, reading.context),
     )
 
@@ -217,7 +214,7 @@ def _track(message: Mapping[str, object], _: Reading) -> Track:
     return Track(tracking_id=None, order_id=order_id(order_of(message)))
 
 
-def _update(message: Mapping[str, object], _: Reading) -> Update:
+def _update(message: Mapping[str, object], reading: Reading) -> Update:
     order = order_of(message)
     fulfillment = mapping(get(order, "fulfillment"))
     delivery = mapping(get(fulfillment, "deliveryAttributes"))
@@ -232,6 +229,7 @@ def _update(message: Mapping[str, object], _: Reading) -> Update:
         order_status=order_status.upper() if order_status is not None else None,
         item_id=optional_item_id(order),
         otp=otp_of(order),
+        payment=payment_of(order, reading),
     )
 
 

@@ -7,18 +7,14 @@ order. What is emitted passes the network's schemas with formats on; the tests s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from beckn_adapter.catalog import ItemView, OfferView
+from beckn_adapter.commands import Cancel, Command, Confirm, Discover, Init, Rating, Select, Status, Support, Update
 from beckn_adapter.envelope import Endpoint, news_context, serialise
 from beckn_adapter.errors import BecknError
-from beckn_adapter.v2.commands import Cancel, Command, Confirm, Discover, Init, Rating, Select, Status, Support, Update
+from beckn_adapter.speaking import Aggregate, Contact, Json, Progress, Sample, Speaker
 from beckn_adapter.v2.constants import CORE, ORDER_STATUSES, SUPPORT_CHANNELS, VERSION
 from beckn_adapter.v2.orders import (
-    Json,
-    Progress,
-    Sample,
-    Speaker,
     accounts_of,
     buyer_json,
     connector_status,
@@ -62,28 +58,6 @@ __all__ = [
     "publish_context",
     "serialise",
 ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Aggregate:
-    """What all ratings of a thing come to."""
-
-    value: float
-    count: int
-    best: float = 5
-    worst: float = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contact:
-    """Where buyers are helped."""
-
-    name: str | None = None
-    phone: str | None = None
-    email: str | None = None
-    url: str | None = None
-    hours: str | None = None
-    channels: tuple[str, ...] = ()
 
 
 # --- contexts -----------------------------------------------------------------------------------------------

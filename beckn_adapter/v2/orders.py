@@ -7,11 +7,11 @@ while charging comes in a `Progress`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 from beckn_adapter.catalog import ItemView, OfferView, connector_word, number
-from beckn_adapter.envelope import Endpoint
+from beckn_adapter.speaking import Json, Progress, Sample, Speaker
 from beckn_adapter.v2.constants import (
     CORE,
     KWH,
@@ -28,56 +28,6 @@ from csms.domain.refusal import Refusal
 from csms.domain.reported import SocketStatus
 from csms.domain.tariff import FinderFee, rate_at
 from csms.domain.units import from_minor, rfc3339
-
-Json = dict[str, object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Speaker:
-    """Who we are on the network and how it wants to be spoken to.
-
-    `telemetry_units` "literal" pairs ENERGY with KW and POWER with KWH, as the pack's text has it by mistake.
-    `empty_error` adds `"error": {}` to messages without one (the national network's profile).
-    """
-
-    bpp: Endpoint
-    provider_id: str
-    connector_enum: str = "v1"
-    telemetry_units: str = "physical"
-    empty_error: bool = False
-    settlement_account: Mapping[str, str] = field(default_factory=dict)
-    grace_minutes: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """One instant of a session. `energy_wh` counts from the session's start."""
-
-    at_ms: int
-    energy_wh: int | None = None
-    power_w: int | None = None
-    current_ma: int | None = None
-    voltage_mv: int | None = None
-    soc_percent: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """What is known of the charging itself. Everything may be unknown.
-
-    `session_status` overrides what the order's state says; `connector_status` is V2's word (see
-    `connector_status`).
-    """
-
-    session_status: str | None = None
-    energy_wh: int | None = None
-    minutes: int | None = None
-    telemetry: tuple[Sample, ...] = ()
-    connector_status: str | None = None
-    last_updated_ms: int | None = None
-    tracking_url: str | None = None
-    reservation_id: str | None = None
-
 
 ORDER_STATUS: Final[Mapping[State, str]] = {
     State.QUOTED: "CREATED",
@@ -176,14 +126,6 @@ def buyer_json(wire: Mapping[str, object]) -> Json:
     if isinstance(buyer, Mapping):
         return dict(buyer)
     return {"@context": CORE, "@type": "beckn:Buyer", "beckn:id": "unknown"}
-
-
-def driver_names(wire: Mapping[str, object]) -> list[str]:
-    """What the buyer's app said of the buyer that is the same in every app: telephone number and address. An id is not:
-    each app gives its own."""
-    buyer = buyer_json(wire)
-    said = (buyer.get("beckn:telephone"), buyer.get("beckn:email"))
-    return [name for name in said if isinstance(name, str)]
 
 
 def _line_json(order: Order, offer: OfferView | None) -> Json:

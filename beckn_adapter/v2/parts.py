@@ -13,9 +13,10 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 from urllib.parse import urlsplit
 
+from beckn_adapter.commands import PaymentClaim, Window
 from beckn_adapter.envelope import Context, parse_clock, parse_instant, wire_of_context
-from beckn_adapter.v2.commands import Buyer, PaymentClaim, Window
 from beckn_adapter.v2.constants import BUYER_ROLES, CORE
+from csms.domain.buyer import Buyer
 from csms.domain.quote import Want, WantKind
 from csms.domain.refusal import Refusal, Why
 from csms.domain.tariff import FeeKind, FinderFee
@@ -135,6 +136,7 @@ def want_of(line: Mapping[str, object]) -> Want:
 
 def buyer_of(order: Mapping[str, object]) -> Buyer:
     buyer = mapping(get(order, "buyer"))
+    attributes = mapping(get(order, "orderAttributes"))
     buyer_id = text_of(buyer, "id")
     if buyer_id is None:
         raise invalid("order.beckn:buyer.beckn:id is missing")
@@ -144,6 +146,8 @@ def buyer_of(order: Mapping[str, object]) -> Buyer:
         phone=text_of(buyer, "telephone"),
         email=text_of(buyer, "email"),
         tax_id=text_of(buyer, "taxID"),
+        vehicle_make=text_of(attributes, "vehicleMake"),
+        vehicle_model=text_of(attributes, "vehicleModel"),
     )
 
 
@@ -186,12 +190,6 @@ def _time(value: object, reading: Reading) -> int | None:
         return None
     at_ms = parse_instant(value, reading.zone)
     return at_ms if at_ms is not None else parse_clock(value, reading.now_ms, reading.zone)
-
-
-def vehicle_of(order: Mapping[str, object]) -> tuple[str, str] | None:
-    attributes = mapping(get(order, "orderAttributes"))
-    make, model = text_of(attributes, "vehicleMake"), text_of(attributes, "vehicleModel")
-    return (make or "", model or "") if make or model else None
 
 
 def payment_of(order: Mapping[str, object], reading: Reading) -> PaymentClaim | None:

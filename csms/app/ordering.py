@@ -19,6 +19,7 @@ from csms.app.orders import act, add_order, journal, ledger_of, order_from, post
 from csms.app.paying import queue_moves
 from csms.domain.access import order_token
 from csms.domain.breakdown import Breakdown, Role
+from csms.domain.buyer import Buyer
 from csms.domain.instruction import Instruction, Kind
 from csms.domain.ledger import money_collected, money_collected_by_bap, money_held, order_placed
 from csms.domain.order import (
@@ -113,6 +114,7 @@ class Wish:
     finder_fee: FinderFee | None = None
     start_ms: int | None = None
     end_ms: int | None = None
+    buyer: Buyer = field(default_factory=Buyer)
     wire: Mapping[str, Any]
 
 
@@ -128,7 +130,7 @@ class Claim:
     details: Mapping[str, Any]
 
 
-def _nobody_owes(_wire: Mapping[str, Any]) -> bool:
+def _nobody_owes(_buyer: Buyer) -> bool:
     return False
 
 
@@ -143,7 +145,7 @@ class Ordering:
         payments: Payments,
         ids: Ids,
         selling: Selling,
-        is_in_debt: Callable[[Mapping[str, Any]], bool] = _nobody_owes,
+        is_in_debt: Callable[[Buyer], bool] = _nobody_owes,
     ) -> None:
         self._inventory = inventory
         self._sockets = sockets
@@ -181,6 +183,7 @@ class Ordering:
                 quote_expires_ms=now_ms + self._selling.quote_life_ms,
                 offer_id=wish.offer_id,
                 slot=slot,
+                buyer=wish.buyer,
                 wire=wish.wire,
             )
             add_order(tx, order, no=tx.next_no("order"), tracking=self._ids.secret(), now_ms=now_ms)
@@ -202,6 +205,7 @@ class Ordering:
                 hold_minor=priced.hold_minor,
                 expires_ms=now_ms + self._selling.quote_life_ms,
                 slot=slot,
+                buyer=wish.buyer,
                 wire=wish.wire,
             ),
             now_ms,
@@ -304,7 +308,7 @@ class Ordering:
             order = self._renew(tx, order, now_ms)
         if collected_by is CollectedBy.BAP and order_id is not None and order_id != order.order_id:
             order = self._rename(tx, order, order_id, now_ms)
-        if not order.is_paid and self._is_in_debt({**order.wire, **wish.wire}):
+        if not order.is_paid and self._is_in_debt(order.buyer.with_news(wish.buyer)):
             raise Refusal(Why.BLOCKED, "the driver owes for an earlier order, which must be paid first")
         hold = order.terms.pattern is Pattern.HOLD
         amount_minor = order.hold_minor
@@ -348,6 +352,7 @@ class Ordering:
                 order_number=f"EV-{number:06d}",
                 collected_by=collected_by,
                 payment=payment,
+                buyer=wish.buyer,
                 wire=wish.wire,
             ),
             now_ms,

@@ -150,6 +150,7 @@ def _requote(order: Order, command: Requote, now_ms: int) -> Facts:
             hold_minor=command.hold_minor,
             expires_ms=command.expires_ms,
             slot=command.slot,
+            buyer=command.buyer,
             wire=command.wire,
         ),
     )
@@ -188,11 +189,12 @@ def _initialise(order: Order, command: Initialise, now_ms: int) -> Facts:
         order_number=command.order_number or order.order_number,
         collected_by=command.collected_by,
         payment=command.payment,
+        buyer=command.buyer,
         wire=command.wire,
     )
     changes = evolve(order, (fact,))
-    before = (order.state, order.order_number, order.collected_by, order.payment, order.wire)
-    after = (changes.state, changes.order_number, changes.collected_by, changes.payment, changes.wire)
+    before = (order.state, order.order_number, order.collected_by, order.payment, order.buyer, order.wire)
+    after = (changes.state, changes.order_number, changes.collected_by, changes.payment, changes.buyer, changes.wire)
     return () if before == after else (fact,)
 
 

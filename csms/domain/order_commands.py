@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from csms.domain.breakdown import Breakdown
+from csms.domain.buyer import Buyer
 from csms.domain.order_facts import CancelledBy, CollectedBy, Payment, Slot
 from csms.domain.quote import Want
 from csms.domain.tariff import Terms
@@ -30,6 +31,7 @@ class Requote:
     hold_minor: int
     expires_ms: int
     slot: Slot | None = None
+    buyer: Buyer | None = None
     wire: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -49,6 +51,7 @@ class Initialise:
     order_number: str | None = None
     collected_by: CollectedBy = CollectedBy.BPP
     payment: Payment | None = None
+    buyer: Buyer | None = None
     wire: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, ClassVar, Final
 
 from csms.domain.breakdown import Breakdown
+from csms.domain.buyer import Buyer
 from csms.domain.quote import Want
 from csms.domain.stored import from_json, to_json
 from csms.domain.tariff import Terms
@@ -106,6 +107,7 @@ class OrderQuoted(OrderFact):
     hold_minor: int
     expires_ms: int
     slot: Slot | None = None
+    buyer: Buyer | None = None
     wire: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -127,6 +129,7 @@ class OrderInitialised(OrderFact):
     order_number: str | None
     collected_by: CollectedBy
     payment: Payment | None
+    buyer: Buyer | None = None
     wire: Mapping[str, Any] = field(default_factory=dict)
 
 

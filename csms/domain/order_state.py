@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from csms.domain import order_facts as f
 from csms.domain.breakdown import Breakdown
+from csms.domain.buyer import Buyer
 from csms.domain.order_facts import CancelledBy, CollectedBy, OrderFact, Payment, Slot
 from csms.domain.quote import Want
 from csms.domain.tariff import Terms
@@ -65,6 +66,7 @@ class Order:
     order_number: str | None = None
     offer_id: str | None = None
     slot: Slot | None = None
+    buyer: Buyer = field(default_factory=Buyer)
     collected_by: CollectedBy = CollectedBy.BPP
     payment: Payment | None = None
     token: str | None = None
@@ -180,6 +182,7 @@ def quoted_fact(order: Order) -> f.OrderQuoted:
         hold_minor=order.hold_minor,
         expires_ms=order.quote_expires_ms,
         slot=order.slot,
+        buyer=order.buyer,
         wire=order.wire,
     )
 
@@ -206,6 +209,7 @@ def _with(order: Order, fact: OrderFact) -> Order:
                 offer_id=fact.offer_id,
                 want=fact.want,
                 slot=fact.slot,
+                buyer=order.buyer.with_news(fact.buyer),
                 wire={**order.wire, **fact.wire},
                 payment=None,
             )
@@ -217,6 +221,7 @@ def _with(order: Order, fact: OrderFact) -> Order:
                 order_number=fact.order_number or order.order_number,
                 collected_by=fact.collected_by,
                 payment=fact.payment,
+                buyer=order.buyer.with_news(fact.buyer),
                 wire={**order.wire, **fact.wire},
             )
         case f.PaymentRecorded() | f.PaymentFailed():

@@ -11,9 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from schema import needs_schemas, shared
 
-from beckn_adapter.envelope import parse_context
-from beckn_adapter.filters import parse
-from beckn_adapter.v2.commands import (
+from beckn_adapter.commands import (
     Cancel,
     CatalogPublished,
     Command,
@@ -30,6 +28,8 @@ from beckn_adapter.v2.commands import (
     Update,
     Window,
 )
+from beckn_adapter.envelope import parse_context
+from beckn_adapter.filters import parse
 from beckn_adapter.v2.constants import CORE, OFFER_PACK, SESSION_PACK, SETTLEMENT_PACK
 from beckn_adapter.v2.decode import decode
 from csms.domain.quote import Want, WantKind
@@ -108,7 +108,7 @@ def test_the_least_select() -> None:
     command = decoded("select", {"order": {"beckn:buyer": {"beckn:id": "u"}, "beckn:orderItems": [line()]}})
     assert isinstance(command, Select)
     assert command.want == Want(kind=WantKind.OPEN)
-    assert (command.offer_id, command.finder_fee, command.slot, command.vehicle) == (None, None, None, None)
+    assert (command.offer_id, command.finder_fee, command.slot, command.buyer.vehicle_make) == (None,) * 4
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,8 @@ def test_an_older_app_puts_the_fee_into_the_offer_and_names_no_prefixes() -> Non
     command = decoded("select", message)
     assert isinstance(command, Select)
     assert command.finder_fee == FinderFee(kind=FeeKind.AMOUNT, value=Decimal(5))
-    assert (command.item_id, command.offer_id, command.vehicle) == ("i", "o", ("Moto", "E-1"))
+    assert (command.item_id, command.offer_id) == ("i", "o")
+    assert (command.buyer.vehicle_make, command.buyer.vehicle_model) == ("Moto", "E-1")
 
 
 def test_what_would_break_the_schema_is_not_echoed() -> None:

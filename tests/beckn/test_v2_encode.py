@@ -21,8 +21,7 @@ from beckn_world import (
     reply,
 )
 
-from beckn_adapter.errors import BecknError
-from beckn_adapter.v2.commands import (
+from beckn_adapter.commands import (
     Buyer,
     Cancel,
     Confirm,
@@ -35,6 +34,7 @@ from beckn_adapter.v2.commands import (
     Track,
     Update,
 )
+from beckn_adapter.errors import BecknError
 from beckn_adapter.v2.encode import (
     Aggregate,
     Contact,

@@ -28,9 +28,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from schema import needs_schemas, validate_callback
 
+from beckn_adapter.commands import Cancel, Confirm, Init, Rating, Select, Status, Support, Track, Update
 from beckn_adapter.envelope import parse_context, serialise
 from beckn_adapter.errors import BecknError
-from beckn_adapter.v2.commands import Cancel, Confirm, Init, Rating, Select, Status, Support, Track, Update
 from beckn_adapter.v2.decode import decode
 from beckn_adapter.v2.encode import (
     Aggregate,

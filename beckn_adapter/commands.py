@@ -1,7 +1,7 @@
-"""What a buyer's app can ask of us in Beckn V2: frozen commands, made by `decode` and carried out by the use cases.
+"""What a buyer's app can ask of us, in any dialect: frozen commands, made by a codec and carried out by the use cases.
 
 A member that is None was not given. `wire` carries the parts of a request that callbacks repeat, already cleaned
-so that repeating them never breaks the network's schema.
+so that repeating them never breaks the network's schema; only the codec that made it looks inside.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from beckn_adapter.discovery import Intent
+from csms.domain.buyer import Buyer
 from csms.domain.quote import Want
 from csms.domain.tariff import FinderFee
 
@@ -28,17 +29,6 @@ class Window:
 
     start_ms: int
     end_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Buyer:
-    """Who buys, as far as the message says."""
-
-    buyer_id: str
-    name: str | None = None
-    phone: str | None = None
-    email: str | None = None
-    tax_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +55,6 @@ class Select:
     offer_id: str | None = None
     finder_fee: FinderFee | None = None
     slot: Window | None = None
-    vehicle: tuple[str, str] | None = None
     wire: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -82,7 +71,6 @@ class Init:
     offer_id: str | None = None
     finder_fee: FinderFee | None = None
     slot: Window | None = None
-    vehicle: tuple[str, str] | None = None
     wire: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -110,6 +98,7 @@ class Track:
 
     tracking_id: str | None
     order_id: str | None
+    callback_url: str | None = None  # where progress is to be PATCHed (generation 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +110,7 @@ class Update:
     order_status: str | None = None
     item_id: str | None = None
     otp: str | None = None
+    payment: PaymentClaim | None = None
 
     @property
     def wants_stop(self) -> bool:
@@ -182,4 +172,22 @@ class CatalogPublished:
     results: tuple[Published, ...]
 
 
-Command = Discover | Select | Init | Confirm | Status | Track | Update | Cancel | Rating | Support | CatalogPublished
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatingCategories:
+    """What can be rated? (generation 1)"""
+
+
+Command = (
+    Discover
+    | Select
+    | Init
+    | Confirm
+    | Status
+    | Track
+    | Update
+    | Cancel
+    | Rating
+    | Support
+    | CatalogPublished
+    | RatingCategories
+)
