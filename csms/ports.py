@@ -69,6 +69,16 @@ class Table(StrEnum):
     STATION_EVENTS = "station_events"
     DISPLAY_MESSAGES = "display_messages"
     AVAILABILITY = "availability"
+    FLEETS = "fleets"
+    IDENTITIES = "identities"
+    OTPS = "otps"
+    TICKETS = "tickets"
+    TRACKERS = "trackers"
+    DOCUMENTS = "documents"
+    GATEWAY_EVENTS = "gateway_events"
+    GATEWAY_REFS = "gateway_refs"
+    PUBLICATIONS = "publications"
+    PRICE_EVENTS = "price_events"
 
 
 class Put(IntEnum):

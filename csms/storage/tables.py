@@ -12,16 +12,15 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Table,
     Text,
     UniqueConstraint,
 )
 
-metadata = MetaData()
+from csms.storage import selling_tables
+from csms.storage.metadata import Serial, metadata
 
-# SQLite gives auto-increment only to the exact type INTEGER; PostgreSQL wants 64 bits.
-Serial = BigInteger().with_variant(Integer, "sqlite")
+__all__ = ["metadata", "selling_tables"]  # importing this module declares them all
 
 stations = Table(
     "stations",
