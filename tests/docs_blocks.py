@@ -18,7 +18,7 @@ import certification
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, SecretStr
 
-from beckn_adapter.http import ACTIONS
+from beckn_adapter.v2.codec import ACTIONS
 from csms.config import Config
 from csms.domain import instruction, order_state, session_states
 from csms.edges.exchange import Desk
