@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help setup check test test-fast faults demo run sim bench fleet lint types imports profiles migration docs clean
+.PHONY: help setup check test test-fast faults money demo run sim bench fleet lint types imports profiles migration docs golden clean
 
 help: ## list every target
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ test-fast: $(VENV)/.stamp ## the tests without the slow ones
 faults: $(VENV)/.stamp ## the long seeded fault runs (SEEDS=N)
 	CSMS_FAULT_SEEDS=$(or $(SEEDS),25) $(BIN)/pytest -m faults -p no:xdist --timeout 3600 $(ARGS)
 
+money: $(VENV)/.stamp ## thousands of random purchases, their books checked (STORIES=N)
+	CSMS_STORIES=$(or $(STORIES),2000) $(BIN)/pytest -n auto --timeout 3600 tests/money $(ARGS)
+
 check: lint types imports profiles ## lint, format, types, import rules, docs checks
 	$(BIN)/pytest -q -p no:xdist tests/test_docs.py
 
@@ -67,6 +70,9 @@ migration: $(VENV)/.stamp ## write a migration from the tables (NAME="what chang
 
 docs: $(VENV)/.stamp ## rewrite the parts of docs/ that are printed from the code
 	$(BIN)/python tests/docs_blocks.py
+
+golden: $(VENV)/.stamp ## write the kept transcripts of every Beckn dialect anew (read the difference afterwards)
+	CSMS_GOLDEN=write $(BIN)/pytest -q tests/golden $(ARGS)
 
 clean: ## remove what was built and the demo's data (never your data folder)
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis data/demo

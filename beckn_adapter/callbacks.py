@@ -1,33 +1,41 @@
-"""Delivering what we owe the buyers: the durable outbox, signed afresh at every attempt.
+"""Delivering what we owe the buyers: the durable outbox, signed afresh at every attempt (BECKN 1.2-5).
 
-Within one conversation (transaction) messages leave in the order in which they were written; between conversations
-they leave side by side. 2xx with ACK: done. 4xx or NACK: final, recorded, a case for a person. 5xx, time-out, no
-connection: again later, same body, new signature (BECKN 1.2-5).
+Within one conversation (transaction) messages leave in the order in which they were written: only its head waits, and
+whoever stands behind it moves up when it is over (`app.outbox`). Conversations go side by side, and buyer apps take
+turns: one that is slow or away has its own few places and, after three failures in a row, one knock a minute at most
+(`circuit`), however many messages wait for it.
+
+2xx with ACK: done. 4xx or NACK: final, recorded, a case for a person; a 401 gets one more try, with a new signature.
+5xx, time-out, no connection: again after the pauses in `retry_s`, the last of them for ever, until the message is
+`give_up_s` old.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import urlsplit
 
-import aiohttp
 import structlog
 
-from beckn_adapter.envelope import Outcome, PeerAnswer, read_answer
+from beckn_adapter.circuit import Circuit
+from beckn_adapter.envelope import Outcome, PeerAnswer
 from csms.app.cases import open_case
+from csms.app.outbox import PROGRESS, PUBLICATION, UNSENT, WAITING, move_up
 from csms.ports import Bell, Clock, Fact, Ids, ReadTx, Row, Store, Table, Tx
 
 log = structlog.get_logger()
 
 _IDLE_S = 2.0
-_AT_ONCE = 16
-_ANSWER_LIMIT = 64 * 1024  # a peer's acknowledgement is small; more is not read
+_AT_ONCE = 32
+_PER_BUYER = 8
+_MOST_BUYERS = 10_000
+_BITE = 200  # how many messages to a server that is gone are given up in one transaction
+_UNAUTHORIZED = 401
 
 
 class Callbacks:
-    """Posts waiting outbox rows. `authorize(body, now_ms)` gives the signature header, or None behind an adapter."""
+    """Posts waiting outbox rows through `post` (`posting.Poster`): the answer, and what to note when it is no ACK."""
 
     def __init__(
         self,
@@ -36,118 +44,224 @@ class Callbacks:
         bell: Bell,
         clock: Clock,
         ids: Ids,
-        authorize: Callable[[bytes, int], str | None],
-        timeout_s: float,
+        post: Callable[[Row], Awaitable[tuple[PeerAnswer, str | None]]],
         retry_s: tuple[float, ...],
+        give_up_s: float,
         count: Callable[[str, str], None],
     ) -> None:
         self._store = store
         self._bell = bell
         self._clock = clock
         self._ids = ids
-        self._authorize = authorize
-        self._timeout_s = timeout_s
-        self._retry_s = retry_s
+        self._post = post
+        self._pauses_ms = tuple(int(pause_s * 1000) for pause_s in retry_s) or (60_000,)
+        self._give_up_ms = int(give_up_s * 1000)
         self._count = count
+        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._circuits: dict[str, Circuit] = {}
         self._busy: set[str] = set()  # conversations with a message in the air
-        self._delivering: set[asyncio.Task[None]] = set()
+        self._flying: dict[str, int] = {}  # by buyer app
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._soonest_ms: int | None = None  # when the next attempt is due that is not due yet
 
     async def run(self) -> None:
         """Deliver for ever."""
-        timeout = aiohttp.ClientTimeout(total=self._timeout_s)
-        async with aiohttp.ClientSession(timeout=timeout) as http:
-            try:
-                while True:
-                    started = await self._start_due(http)
-                    if not started:
-                        await self._bell.wait("outbox", _IDLE_S)
-            finally:
-                for task in self._delivering:
-                    task.cancel()
-                await asyncio.gather(*self._delivering, return_exceptions=True)
+        try:
+            while True:
+                await self._look()
+                now_ms = self._clock.now_ms()
+                ahead_s = (self._soonest_ms - now_ms) / 1000 if self._soonest_ms is not None else _IDLE_S
+                await self._bell.wait("outbox", min(_IDLE_S, max(0.05, ahead_s)))
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _start_due(self, http: aiohttp.ClientSession) -> int:
+    async def deliver_due(self) -> None:
+        """Deliver what can be delivered now, and return when nothing of it is in the air."""
+        await self._look()
+        while self._tasks:
+            await asyncio.wait(list(self._tasks))
+
+    async def _look(self) -> None:
+        """Start what is due, buyer app by buyer app."""
         now_ms = self._clock.now_ms()
+        soonest_ms: int | None = None
+        for bap_id, next_ms in await self._store.read(_in_line):
+            circuit = self._circuits.setdefault(bap_id, Circuit())
+            due_ms = max(next_ms, circuit.probe_at_ms) if circuit.is_open else next_ms
+            if due_ms <= now_ms or circuit.reached_ms is not None:
+                await self._start(bap_id, circuit)
+            if due_ms > now_ms:
+                soonest_ms = min(due_ms, soonest_ms or due_ms)
+        self._soonest_ms = soonest_ms
 
-        def query(tx: ReadTx) -> list[Row]:
-            return tx.many(Table.OUTBOX, order="no", limit=1000, state="waiting")
-
-        heads: dict[str, Row] = {}
-        for row in await self._store.read(query):
-            heads.setdefault(f"{row['bap_id']}|{row['transaction_id']}", row)
-        started = 0
-        for conversation, row in heads.items():
-            if conversation in self._busy or row["next_ms"] > now_ms or len(self._busy) >= _AT_ONCE:
+    async def _start(self, bap_id: str, circuit: Circuit) -> None:
+        """Start what is due of one buyer app, as far as there is room."""
+        now_ms = self._clock.now_ms()
+        limit = circuit.room(now_ms, _PER_BUYER)
+        if self._flying.get(bap_id, 0) >= limit:
+            return
+        rows = await self._store.read(
+            lambda tx: tx.many(Table.OUTBOX, order="next_ms", limit=limit, state=WAITING, bap_id=bap_id)
+        )
+        for row in rows:
+            conversation = _conversation(row)
+            if self._flying.get(bap_id, 0) >= limit:
+                return
+            if conversation in self._busy or not self._is_due(row, circuit, now_ms):
                 continue
             self._busy.add(conversation)
-            task = asyncio.create_task(self._deliver(http, conversation, row))
-            self._delivering.add(task)
-            task.add_done_callback(self._delivering.discard)
-            started += 1
-        return started
+            self._flying[bap_id] = self._flying.get(bap_id, 0) + 1
+            task = asyncio.create_task(self._carry(conversation, row, circuit))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    async def _deliver(self, http: aiohttp.ClientSession, conversation: str, row: Row) -> None:
+    def _is_due(self, row: Row, circuit: Circuit, now_ms: int) -> bool:
+        """Its pause is over, or its pause was for a server that has come back since."""
+        if row["next_ms"] <= now_ms:
+            return True
+        tried_ms = int(row["next_ms"]) - self._pause_ms(int(row["attempts"]))
+        return circuit.reached_ms is not None and row["attempts"] > 0 and tried_ms < circuit.reached_ms
+
+    def _pause_ms(self, attempts: int) -> int:
+        return self._pauses_ms[min(attempts, len(self._pauses_ms)) - 1]
+
+    # -- one message
+
+    async def _carry(self, conversation: str, row: Row, circuit: Circuit) -> None:
+        """Deliver one message, and go on with the next of the same buyer app."""
+        bap_id = str(row["bap_id"])
         try:
-            # The list this row came from may be older than the delivery that has just ended.
-            now = await self._store.read(lambda tx: tx.one(Table.OUTBOX, no=row["no"]))
-            if now is None or now["state"] != "waiting" or now["attempts"] != row["attempts"]:
-                return
-            answer, error = await self._post(http, row)
-            await self._record(row, answer, error)
-        except asyncio.CancelledError:
-            raise
+            await self._deliver(row, circuit)
         except Exception:
             log.exception("callback.record_failed", outbox_no=row["no"])
             await asyncio.sleep(1)  # the store is in trouble; the row is still waiting and will be tried again
         finally:
             self._busy.discard(conversation)
-            self._bell.ring("outbox")
-
-    async def _post(self, http: aiohttp.ClientSession, row: Row) -> tuple[PeerAnswer, str | None]:
-        body: bytes = row["body"]
-        headers = {"Content-Type": "application/json"}
-        authorization = self._authorize(body, self._clock.now_ms())
-        if authorization is not None:
-            headers["Authorization"] = authorization
+            self._flying[bap_id] -= 1
+            if not self._flying[bap_id]:
+                del self._flying[bap_id]
         try:
-            # No redirects: a callback goes where the registry said and nowhere else.
-            async with http.post(row["url"], data=body, headers=headers, allow_redirects=False) as response:
-                text = await response.content.read(_ANSWER_LIMIT)
-                answer = read_answer(response.status, text)
-                said = None if answer.outcome is Outcome.ACK else f"HTTP {response.status}: {text[:500]!r}"
-                return answer, said
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            return PeerAnswer(Outcome.RETRY), f"{type(error).__name__}: {error} ({urlsplit(row['url']).netloc})"
+            await self._start(bap_id, circuit)
+        except Exception:
+            log.exception("callbacks.not_read", bap_id=bap_id)
 
-    async def _record(self, row: Row, answer: PeerAnswer, error: str | None) -> None:
+    async def _deliver(self, row: Row, circuit: Circuit) -> None:
+        async with self._places:
+            # The list this row came from may be older than the delivery that has just ended.
+            now = await self._store.read(lambda tx: tx.one(Table.OUTBOX, purpose=row["purpose"]))
+            if now is None or now["state"] != WAITING or now["attempts"] != row["attempts"]:
+                return
+            answer, error = await self._post(row)
         now_ms = self._clock.now_ms()
-        attempts = int(row["attempts"]) + 1
-        values: dict[str, Any] = {"attempts": attempts, "error": error}
-        given_up = False
-        if answer.outcome is Outcome.ACK:
-            values |= {"state": "done", "done_ms": now_ms}
-        elif answer.outcome is Outcome.RETRY and attempts <= len(self._retry_s):
-            values |= {"next_ms": now_ms + int(self._retry_s[attempts - 1] * 1000)}
+        if answer.outcome is Outcome.RETRY:
+            circuit.failed(now_ms)
         else:
-            given_up = True
-            values |= {"state": "failed", "done_ms": now_ms}
+            circuit.answered(now_ms)
+        await self._record(row, answer, error, now_ms)
+        await self._give_up_aged(row["bap_id"], circuit, now_ms)
+
+    async def _record(self, row: Row, answer: PeerAnswer, error: str | None, now_ms: int) -> None:
+        attempts = int(row["attempts"]) + 1
+        outcome = answer.outcome
+        if answer.status == _UNAUTHORIZED and attempts == 1:
+            outcome = Outcome.RETRY  # a clock that was set, a key that was changed: signed anew it may pass
         self._count(row["action"], str(answer.outcome))
+        is_old = now_ms - row["created_ms"] >= self._give_up_ms and attempts > len(self._pauses_ms)
+        values: dict[str, Any] = {"attempts": attempts, "error": error}
+        if outcome is Outcome.RETRY and not is_old:
+            values["next_ms"] = now_ms + self._pause_ms(attempts)
+        else:
+            values |= {"state": "done" if outcome is Outcome.ACK else "failed", "done_ms": now_ms}
         case_id = self._ids.uuid()
 
         def work(tx: Tx) -> None:
-            tx.change(Table.OUTBOX, values, no=row["no"])
-            if given_up:
-                open_case(
-                    tx,
-                    case_id=case_id,
-                    type_="CALLBACK_FAILED",
-                    severity="warning",
-                    order_id=row["order_id"],
-                    text=f"{row['action']} to {row['bap_id']} was not taken: {error}",
-                    now_ms=now_ms,
-                )
-                tx.append([Fact("CallbackFailed", now_ms, {"outbox_no": row["no"]}, order_id=row["order_id"])])
+            # By purpose: the number of progress that was replaced may be another message's by now.
+            standing = tx.take(Table.OUTBOX, purpose=row["purpose"])
+            if standing is None or standing["state"] not in UNSENT:
+                return  # newer progress took its place meanwhile
+            if outcome is Outcome.ACK and _is_progress(row):
+                tx.drop(Table.OUTBOX, no=row["no"])  # of use to nobody once it is told, and there are many
+            else:
+                tx.change(Table.OUTBOX, values, no=row["no"])
+            if "state" not in values:
+                return
+            if values["state"] == "failed":
+                _give_up(tx, row, case_id, error, now_ms)
+            move_up(tx, row["bap_id"], row["transaction_id"], now_ms)
 
         await self._store.transact(work)
-        if given_up:
+        if values.get("state") == "failed":
             log.warning("callback.given_up", action=row["action"], order_id=row["order_id"], error=error)
+
+    async def _give_up_aged(self, bap_id: str, circuit: Circuit, now_ms: int) -> None:
+        """A server that has been gone for as long as we wait for one: what is that old is given up, a bite per knock,
+        as one case. Its commands bring it back (`app.outbox.take_up_all`)."""
+        since_ms = circuit.down_since_ms
+        if since_ms is None or now_ms - since_ms < self._give_up_ms:
+            return
+
+        def work(tx: Tx) -> int:
+            rows = tx.many(Table.OUTBOX, order="no", limit=_BITE, bap_id=bap_id, state=UNSENT)
+            aged = [row for row in rows if now_ms - row["created_ms"] >= self._give_up_ms]
+            for row in aged:
+                tx.change(Table.OUTBOX, {"state": "failed", "done_ms": now_ms}, no=row["no"])
+            for row in aged:
+                move_up(tx, row["bap_id"], row["transaction_id"], now_ms)
+            if aged:
+                tx.append(
+                    [Fact("CallbackFailed", now_ms, {"outbox_no": row["no"]}, order_id=row["order_id"]) for row in aged]
+                )
+                open_case(
+                    tx,
+                    case_id=f"callbacks:{bap_id}:{since_ms}",
+                    type_="CALLBACK_FAILED",
+                    severity="warning",
+                    text=f"The server of {bap_id} has not answered for days; messages to it were given up.",
+                    now_ms=now_ms,
+                )
+            return len(aged)
+
+        if given_up := await self._store.transact(work):
+            log.warning("callback.server_gone", bap_id=bap_id, given_up=given_up)
+
+
+def _give_up(tx: Tx, row: Row, case_id: str, error: str | None, now_ms: int) -> None:
+    if _is_progress(row):
+        return  # the next one says more; a person need not look at each
+    if str(row["purpose"]).startswith(PUBLICATION):
+        case_id = f"{row['bap_id']}:{now_ms // 86_400_000}"  # every quarter of an hour there is another one
+    open_case(
+        tx,
+        case_id=case_id,
+        type_="CALLBACK_FAILED",
+        severity="warning",
+        order_id=row["order_id"],
+        text=f"{row['action']} to {row['bap_id']} was not taken (callback {row['no']}): {error}",
+        now_ms=now_ms,
+    )
+    tx.append([Fact("CallbackFailed", now_ms, {"outbox_no": row["no"]}, order_id=row["order_id"])])
+
+
+def _is_progress(row: Row) -> bool:
+    return str(row["purpose"]).startswith(PROGRESS)
+
+
+def _conversation(row: Row) -> str:
+    return f"{row['bap_id']}|{row['transaction_id']}"
+
+
+def _in_line(tx: ReadTx) -> list[tuple[str, int]]:
+    """The buyer apps with heads in line, each with its soonest attempt: two short looks into an index per app."""
+    found: list[tuple[str, int]] = []
+    after: str | None = None
+    while len(found) < _MOST_BUYERS:
+        where = {} if after is None else {"after": after}
+        rows = tx.many(Table.OUTBOX, order="bap_id", limit=1, state=WAITING, **where)
+        if not rows:
+            break
+        after = str(rows[0]["bap_id"])
+        soonest = tx.many(Table.OUTBOX, order="next_ms", limit=1, state=WAITING, bap_id=after)
+        found.append((after, int(soonest[0]["next_ms"])))
+    return found

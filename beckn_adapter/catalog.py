@@ -12,7 +12,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
-from csms.domain.tariff import Tariff, rate_at, text
+from csms.domain.connector import Availability
+from csms.domain.tariff import Rate, Surge, Tariff, next_change, rate_at, surges_at, text
 from csms.domain.units import ZERO
 
 
@@ -70,6 +71,8 @@ class StationView:
 
 
 ALWAYS_OPEN: Final = (("00:00", "24:00"),)
+MAX_HOURS: Final = 12  # windows of a tariff that an offer spells out
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +93,14 @@ class ItemView:
     long_desc: str | None = None
     reservation_supported: bool = False
     is_active: bool = True
+    availability: Availability | None = None  # the state of now; None: not told
     rateable: bool = True
     rating: Rating | None = None
     vehicle_types: tuple[str, ...] = ()
     roaming_network: str | None = None
     visible_from_ms: int | None = None
     visible_until_ms: int | None = None
+    free_slots: tuple[tuple[int, int], ...] = ()  # when it can be reserved, UTC ms; asked for only where it is shown
 
     def is_visible_at(self, now_ms: int) -> bool:
         """Whether buyers may find this connector at `now_ms`."""
@@ -130,6 +135,8 @@ class OfferView:
     valid_from_ms: int | None = None
     valid_until_ms: int | None = None
     payment_methods: tuple[str, ...] = ()
+    surge_percent: Decimal = ZERO
+    surcharge_per_kwh: Decimal = ZERO
 
 
 def offer_of(
@@ -140,17 +147,26 @@ def offer_of(
     item_ids: Sequence[str],
     now_ms: int,
     name: str | None = None,
+    note: str | None = None,
     valid_from_ms: int | None = None,
     valid_until_ms: int | None = None,
     payment_methods: Sequence[str] = ("UPI",),
 ) -> OfferView:
-    """What a tariff looks like from outside at `now_ms`. Refuses NO_TARIFF when it has no price then."""
+    """What a tariff looks like from outside at `now_ms`; `note` stands first in what is said of it. A price that
+    follows the hour says its hours and holds until the next may begin. Refuses NO_TARIFF when it has none then."""
     rate = rate_at(tariff, now_ms)
     is_by_time = not rate.per_kwh and bool(rate.per_minute)
     price, unit = (rate.per_minute, "MIN") if is_by_time else (rate.per_kwh, "KWH")
-    notes = []
+    by_hour = len(tariff.rates) > 1
+    if by_hour or tariff.surges or tariff.dated:
+        change_ms = next_change(tariff, now_ms)
+        valid_until_ms = change_ms if valid_until_ms is None else min(valid_until_ms, change_ms)
+    notes = [] if note is None else [note]
     if rate.per_kwh and rate.per_minute:
         notes.append(f"plus {text(rate.per_minute)} {tariff.currency} per minute")
+    if by_hour:
+        notes += [_hours(other, tariff.currency) for other in tariff.rates[:MAX_HOURS]]
+    notes += [_surge(surge, tariff.currency) for surge in surges_at(tariff, now_ms)]
     if tariff.service_fee:
         notes.append(f"service fee {text(tariff.service_fee)} {tariff.currency}")
     if tariff.idle_per_minute:
@@ -169,13 +185,33 @@ def offer_of(
         unit=unit,
         currency=tariff.currency,
         short_desc="; ".join(notes) or None,
-        tariff_model="TIME_OF_DAY" if len(tariff.rates) > 1 else "PER_MINUTE" if is_by_time else "PER_KWH",
+        tariff_model="TIME_OF_DAY" if by_hour or tariff.dated else "PER_MINUTE" if is_by_time else "PER_KWH",
         idle_per_minute=tariff.idle_per_minute,
         idle_grace_minutes=tariff.idle_grace_minutes,
         valid_from_ms=valid_from_ms,
         valid_until_ms=valid_until_ms,
         payment_methods=tuple(payment_methods),
+        surge_percent=sum((surge.percent for surge in surges_at(tariff, now_ms)), tariff.surge_percent),
+        surcharge_per_kwh=sum((surge.per_kwh for surge in surges_at(tariff, now_ms)), tariff.surcharge_per_kwh),
     )
+
+
+def _hours(rate: Rate, currency: str) -> str:
+    """`06:00-10:00 Mon-Fri 12 INR per kWh`."""
+    days = "" if len(rate.weekdays) == 7 else " " + ", ".join(_DAYS[day] for day in sorted(rate.weekdays))
+    by_time = not rate.per_kwh and bool(rate.per_minute)
+    price, unit = (rate.per_minute, "minute") if by_time else (rate.per_kwh, "kWh")
+    return f"{_clock(rate.from_minute)}-{_clock(rate.to_minute)}{days}: {text(price)} {currency} per {unit}"
+
+
+def _surge(surge: Surge, currency: str) -> str:
+    parts = [f"{text(surge.percent)}%"] if surge.percent else []
+    parts += [f"{text(surge.per_kwh)} {currency} per kWh"] if surge.per_kwh else []
+    return f"{surge.label}: {' and '.join(parts)} more at this time"
+
+
+def _clock(minute: int) -> str:
+    return f"{minute // 60:02}:{minute % 60:02}"
 
 
 def _included(tariff: Tariff) -> str:

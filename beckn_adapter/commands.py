@@ -17,18 +17,20 @@ from csms.domain.tariff import FinderFee
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Discover:
-    """Find connectors."""
-
-    intent: Intent
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
     """The time the buyer asked for. `end_ms` None: it gave only a start."""
 
     start_ms: int
     end_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discover:
+    """Find connectors. `with_slots`: show when each is free, in `window` or in the coming day (generation 1)."""
+
+    intent: Intent
+    with_slots: bool = False
+    window: Window | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,7 @@ class PaymentClaim:
     txn_ref: str | None = None
     paid_at_ms: int | None = None
     accounts: tuple[Mapping[str, str], ...] = ()
+    payer_vpa: str | None = None  # the address the buyer pays from (generation 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +127,7 @@ class Cancel:
 
     order_id: str | None
     reason: str | None = None
+    wire: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,25 +9,34 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
 from beckn_adapter import commands as cmd
 from beckn_adapter import envelope
+from beckn_adapter.alternatives import Alternatives
 from beckn_adapter.catalog import ItemView
 from beckn_adapter.codec import Codec
 from beckn_adapter.codecs import Codecs
 from beckn_adapter.envelope import Context
 from beckn_adapter.errors import INTERNAL, BecknError, error_of
 from beckn_adapter.market import Market
-from beckn_adapter.outgoing import write
-from beckn_adapter.progress import Socket, progress_of
+from beckn_adapter.outgoing import answer_uri_of, write
+from beckn_adapter.progress import Socket, asks_otp, cut_off, progress_of
+from beckn_adapter.publishing import record_results
+from beckn_adapter.searching import Searching, speaks_of_every_plug
 from beckn_adapter.speaking import Aggregate, Contact, Json, Shown
+from beckn_adapter.tracking import watch
+from csms.app import tickets
+from csms.app.kept import KeptRefusal
 from csms.app.ordering import Asker, Claim, Ordering, Wish, find_for
 from csms.app.orders import touch_wire
+from csms.app.ratings import Opinion, average, keep, names_of
+from csms.app.scanning import FairUse
 from csms.app.tokens import Tokens
 from csms.domain.order import CancelledBy, CollectedBy, Order, State
 from csms.domain.refusal import Refusal, Why
@@ -38,8 +47,10 @@ log = structlog.get_logger()
 _IDLE_S = 2.0
 _ATTEMPTS = 3
 # An answer nobody waits for any more is dropped; what changed something is told all the same (BECKN 1.5).
+_TOLD_WHEN_LATE = frozenset({"confirm", "update", "cancel"})
 _DROPPED_WHEN_LATE = frozenset({"discover", "search", "select", "init"})
 _LATE_GRACE_MS = 30_000
+_RUNNING = frozenset({State.ACTIVE, State.STOPPING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +62,7 @@ class Voice:
     public_url: str
     caller_url: str | None
     lenient: bool
+    has_feedback_form: bool = False
 
 
 class Dispatch:
@@ -66,6 +78,8 @@ class Dispatch:
         ordering: Ordering,
         tokens: Tokens,
         market: Market,
+        searching: Searching,
+        fair_use: FairUse,
         socket: Socket,
         voice: Voice,
         spawn: Callable[[Any], Any],
@@ -78,6 +92,9 @@ class Dispatch:
         self._ordering = ordering
         self._tokens = tokens
         self._market = market
+        self._searching = searching
+        self._fair_use = fair_use
+        self._alternatives = Alternatives(market, ordering)
         self._socket = socket
         self._voice = voice
         self._spawn = spawn
@@ -154,22 +171,33 @@ class Dispatch:
                 lambda tx: tx.change(Table.INBOX, {"state": "done", "error": "too late to answer"}, no=row["no"])
             )
             return
+        if context.action in _TOLD_WHEN_LATE and now_ms - row["received_ms"] > context.ttl_ms:
+            context = replace(context, message_id=self._ids.uuid4())  # nobody waits for it: it is news by now
         if isinstance(command, cmd.Discover | cmd.Select | cmd.Init):
             await self._ready()  # what an operator has just put is what a buyer is sold
+        found: Json = {}
         try:
-            after = await self._store.transact(lambda tx: self._do(tx, row, context, command))
+            if isinstance(command, cmd.Discover):
+                found = await self._searching.answer(
+                    self._codec(context), self._reply(context), context.bap_id, command, now_ms
+                )
+            after = await self._store.transact(lambda tx: self._do(tx, row, context, command, found))
         except Refusal as refusal:
             log.info("dispatch.refused", action=context.action, why=refusal.why.value, detail=refusal.detail)
             said = refusal
             await self._store.transact(lambda tx: self._refuse(tx, row, context, command, said))
             self._bell.ring("outbox")
             return
+        if isinstance(command, cmd.Select):
+            self._fair_use.selected(context.bap_id, now_ms)
         for token in after:
             await self._tokens.changed(token)
         for topic in ("instructions", "outbox", "payments"):
             self._bell.ring(topic)
 
     def _refuse(self, tx: Tx, row: Row, context: Context, command: cmd.Command, refusal: Refusal) -> None:
+        if isinstance(refusal, KeptRefusal):
+            refusal.keep(tx)
         error = error_of(refusal, context.action)
         reply = self._reply(context)
         order: Order | None = None
@@ -179,14 +207,23 @@ class Dispatch:
                 order = find_for(tx, self._asker(context), order_id, lenient=self._voice.lenient)
             except Refusal:
                 order = None
+        error = self._alternatives.beside(
+            tx,
+            error,
+            refusal,
+            command,
+            order,
+            self._clock.now_ms(),
+            every_plug=speaks_of_every_plug(self._codec(context)),
+        )
         if order is not None:
             body = self._codec(context).error_for_order(reply, error, order, Shown(item=self._item(order)))
         else:
             body = self._codec(context).error_for_command(reply, error, command)
         self._finish(tx, row, body, order, {"state": "done", "error": f"{error.code}: {error.message}"})
 
-    def _do(self, tx: Tx, row: Row, context: Context, command: cmd.Command) -> list[str]:
-        """Carry out and answer; the tokens that changed. Runs inside the transaction."""
+    def _do(self, tx: Tx, row: Row, context: Context, command: cmd.Command, found: Json) -> list[str]:
+        """Carry out and answer; the tokens that changed. Runs inside the transaction. `found`: what a search found."""
         standing = tx.take(Table.INBOX, no=row["no"])
         if standing is None or standing["state"] != "new":
             return []  # the list this row came from was older than the work that has just ended
@@ -196,10 +233,13 @@ class Dispatch:
         done: dict[str, Any] = {"state": "done"}
         match command:
             case cmd.Discover():
-                self._finish(tx, row, self._found(codec, reply, command, now_ms), None, done)
+                self._finish(tx, row, found, None, done)
+            case cmd.CatalogPublished():
+                record_results(tx, context.message_id, command, now_ms)
+                tx.change(Table.INBOX, done, no=row["no"])
             case cmd.Select():
                 order = self._ordering.select(tx, asker, _wish(command), now_ms)
-                body = codec.on_select(reply, order, self._quoted(order, now_ms))
+                body = codec.on_select(reply, order, self._quoted(tx, order, now_ms))
                 self._finish(tx, row, body, order, done)
             case cmd.Init():
                 order = self._ordering.initialise(
@@ -211,11 +251,13 @@ class Dispatch:
                     collected_by=CollectedBy(command.collected_by),
                     claim=_claim(command.payment),
                 )
-                body = codec.on_init(reply, order, self._quoted(order, now_ms))
+                body = codec.on_init(reply, order, self._quoted(tx, order, now_ms))
                 self._finish(tx, row, body, order, done)
             case cmd.Confirm():
                 order = find_for(tx, asker, command.order_id, lenient=self._voice.lenient)
-                order = self._ordering.confirm(tx, order, _claim(command.payment), now_ms, command.wire)
+                order = self._ordering.confirm(
+                    tx, order, _claim(command.payment), now_ms, command.wire, otp=command.otp
+                )
                 body = codec.on_confirm(reply, order, self._shown(tx, order))
                 self._finish(tx, row, body, order, done)
                 return [order.token] if order.token is not None else []
@@ -230,23 +272,18 @@ class Dispatch:
             case cmd.Cancel():
                 order = find_for(tx, asker, command.order_id, lenient=self._voice.lenient)
                 reason = command.reason or "user_request"
-                order = self._ordering.cancel(tx, order, reason, CancelledBy.BUYER, now_ms, {})
+                order = self._ordering.cancel(tx, order, reason, CancelledBy.BUYER, now_ms, command.wire)
                 self._finish(tx, row, codec.on_cancel(reply, order, Shown(item=self._item(order))), order, done)
                 return [order.token] if order.token is not None else []
             case cmd.Rating():
                 self._rate(tx, row, context, command, asker, now_ms)
             case cmd.Support():
-                self._finish(tx, row, codec.on_support(reply, self._voice.contact, command.ref_id), None, done)
+                self._support(tx, row, context, command, asker, now_ms)
             case cmd.RatingCategories():
                 self._finish(tx, row, codec.rating_categories(reply), None, done)
             case _:
                 raise Refusal(Why.NOT_SUPPORTED, f"the action {context.action} is not offered here")
         return []
-
-    def _found(self, codec: Codec, reply: Json, command: cmd.Discover, now_ms: int) -> Json:
-        items = self._market.search(command.intent, now_ms)
-        offers = self._market.offers(items, now_ms) if items else []
-        return codec.on_discover(reply, self._market.provider, items, offers)
 
     def _track(
         self, tx: Tx, row: Row, context: Context, command: cmd.Track, asker: Asker, done: dict[str, Any]
@@ -255,6 +292,8 @@ class Dispatch:
         if order_id is None and command.tracking_id is not None:
             order_id = command.tracking_id.removeprefix("TRACK-")
         order = find_for(tx, asker, order_id, lenient=True)
+        if command.callback_url is not None:
+            watch(tx, order, command.callback_url, self._clock.now_ms())
         shown = self._shown(tx, order)
         assert shown.progress is not None
         url = shown.progress.tracking_url or self._voice.public_url
@@ -267,12 +306,19 @@ class Dispatch:
         """Start or stop, by our own state (BECKN 4.8). Answered at once only when there is nothing to wait for."""
         order = find_for(tx, asker, command.order_id, lenient=self._voice.lenient)
         wanted = "stop" if command.wants_stop else "start"
-        if wanted == "stop":
+        is_over = order.is_billed or order.state is State.CANCELLED
+        if is_over and command.payment is not None and order.collected_by is CollectedBy.BAP:
+            # Nothing starts or stops any more: an app that collects tells of money (BECKN 4.10).
+            order, at_once = self._ordering.heard_of_money(tx, order, _claim(command.payment), now_ms), True
+        elif wanted == "stop":
             before = order.state
             order = self._ordering.stop(tx, order, now_ms)
             at_once = before in {State.COMPLETED, State.INTERRUPTED}
+            if before in _RUNNING and order.session_id is not None and not self._socket(order)[1]:
+                # Nobody can be told to stop now. Who asked hears how it stands, and the end by itself (BECKN 4.10).
+                order, at_once = cut_off(tx, order), True
         else:
-            order, instruction = self._ordering.start(tx, order, now_ms)
+            order, instruction = self._ordering.start(tx, order, now_ms, otp=command.otp)
             at_once = instruction is None
         done: dict[str, Any] = {"state": "done"}
         if at_once:
@@ -288,36 +334,72 @@ class Dispatch:
         tx.change(Table.INBOX, done, no=row["no"])
 
     def _rate(self, tx: Tx, row: Row, context: Context, command: cmd.Rating, asker: Asker, now_ms: int) -> None:
-        order: Order | None
+        try:
+            order: Order | None = find_for(tx, asker, None, lenient=True)
+        except Refusal:
+            order = None
+        subject = ""
         for rated in command.ratings:
-            try:
-                order = find_for(tx, asker, None, lenient=True)
-            except Refusal:
-                order = None
-            known = {self._market.provider.provider_id}
-            if order is not None:
-                known |= {order.order_id, order.item_id, order.station, order.session_id or ""}
-            if rated.target_id not in known and self._market.item(rated.target_id) is None and order is None:
-                raise Refusal(Why.UNKNOWN_TARGET, f"{rated.target_id} is nothing this buyer has used")
-            tx.save(
-                Table.RATINGS,
-                {
-                    "bap_id": asker.bap_id,
-                    "subject": rated.target_id,
-                    "category": rated.category or "ORDER",
-                    "transaction_id": asker.transaction_id,
-                    "value": str(rated.value),
-                    "feedback": json.dumps({"comments": rated.comments, "tags": list(rated.tags)}, ensure_ascii=False),
-                    "at_ms": now_ms,
-                },
+            subject = self._rated(tx, rated, order, asker)
+            opinion = Opinion(
+                subject=subject,
+                category=rated.category or "ORDER",
+                value=rated.value,
+                worst=rated.worst,
+                best=rated.best,
+                comments=rated.comments,
+                tags=rated.tags,
             )
-        subject = command.ratings[0].target_id
-        values = [float(r["value"]) for r in tx.many(Table.RATINGS, subject=subject)]
-        aggregate = Aggregate(value=round(sum(values) / len(values), 2), count=len(values))
+            about = order.order_id if order is not None else None
+            keep(tx, opinion, bap_id=asker.bap_id, transaction_id=asker.transaction_id, order_id=about, now_ms=now_ms)
+        value, count = average(tx, subject)
+        url = self._feedback_url(tx, order)
         body = self._codec(context).on_rating(
-            self._reply(context), aggregate=aggregate, feedback_url=None, submission_id=None
+            self._reply(context),
+            aggregate=Aggregate(value=value, count=count),
+            feedback_url=url,
+            submission_id=str(uuid.uuid5(uuid.NAMESPACE_URL, url)) if url is not None else None,
         )
-        self._finish(tx, row, body, None, {"state": "done"})
+        self._finish(tx, row, body, order, {"state": "done"})
+
+    def _rated(self, tx: Tx, rated: cmd.Rated, order: Order | None, asker: Asker) -> str:
+        """What an opinion is about. Refusal(UNKNOWN_TARGET) for what this buyer has not used (30014)."""
+        target = rated.target_id
+        if order is not None and (target in names_of(order) or target == self._market.provider.provider_id):
+            return target
+        if tx.one(Table.ORDERS, id=target, bap_id=asker.bap_id) is not None:
+            return target
+        if order is not None and self._voice.lenient:
+            return order.order_id  # examples name things that we never named (BECKN 1.6)
+        raise Refusal(Why.UNKNOWN_TARGET, f"{target} is nothing this buyer has used")
+
+    def _feedback_url(self, tx: Tx, order: Order | None) -> str | None:
+        stored = tx.one(Table.ORDERS, id=order.order_id) if order is not None else None
+        if not self._voice.has_feedback_form or stored is None or not stored["tracking"]:
+            return None
+        return f"{self._voice.public_url}/feedback/{stored['tracking']}"
+
+    def _support(self, tx: Tx, row: Row, context: Context, command: cmd.Support, asker: Asker, now_ms: int) -> None:
+        """A ticket for the question, and where its answer will stand."""
+        try:
+            order: Order | None = find_for(tx, asker, command.ref_id, lenient=True)
+        except Refusal:
+            order = None
+        ticket = tickets.ask(
+            tx,
+            ticket_id=self._ids.secret(),
+            bap_id=asker.bap_id,
+            transaction_id=asker.transaction_id,
+            order_id=order.order_id if order is not None else None,
+            ref_id=command.ref_id,
+            ref_type=command.ref_type,
+            contact=command.contact,
+            now_ms=now_ms,
+        )
+        url = f"{self._voice.public_url}/support/{ticket['id']}"
+        contact = replace(self._voice.contact, url=url, ticket=str(ticket["no"]))
+        body = self._codec(context).on_support(self._reply(context), contact, command.ref_id)
+        self._finish(tx, row, body, order, {"state": "done"})
 
     # -- the pieces
 
@@ -332,6 +414,7 @@ class Dispatch:
             now_ms=self._clock.now_ms(),
             order_id=order.order_id if order is not None else None,
             caller_url=self._voice.caller_url,
+            answer_uri=answer_uri_of(row),
         )
         tx.change(Table.INBOX, {**values, "outbox_no": outbox_no}, no=row["no"])
 
@@ -344,17 +427,17 @@ class Dispatch:
     def _shown(self, tx: Tx, order: Order) -> Shown:
         """An order that may be charging."""
         progress = progress_of(tx, order, self._socket, self._voice.public_url)
-        return Shown(item=self._item(order), progress=progress)
+        return Shown(item=self._item(order), progress=progress, asks_otp=asks_otp(tx, order))
 
     def _item(self, order: Order) -> ItemView | None:
         return self._market.item(order.item_id)
 
-    def _quoted(self, order: Order, now_ms: int) -> Shown:
+    def _quoted(self, tx: Tx, order: Order, now_ms: int) -> Shown:
         """An order that is being bought, with the offer it was priced by."""
         item = self._item(order)
         offers = self._market.offers([item], now_ms) if item is not None else []
         wanted = [offer for offer in offers if order.offer_id in {None, offer.offer_id}]
-        return Shown(item=item, offer=wanted[0] if wanted else None)
+        return Shown(item=item, offer=wanted[0] if wanted else None, asks_otp=asks_otp(tx, order))
 
     def _asker(self, context: Context) -> Asker:
         return Asker(
@@ -388,5 +471,6 @@ def _claim(payment: cmd.PaymentClaim | None) -> Claim | None:
         amount_minor=payment.amount_minor,
         txn_ref=payment.txn_ref,
         paid_at_ms=payment.paid_at_ms,
+        payer_vpa=payment.payer_vpa,
         details={"accounts": [dict(account) for account in payment.accounts]} if payment.accounts else {},
     )

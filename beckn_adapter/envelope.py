@@ -96,7 +96,6 @@ def parse_context(body: Mapping[str, object]) -> Context:
         raise _invalid("context is missing")
     ttl_ms, expires_at_ms = parse_ttl(context.get("ttl"))
     timestamp = context.get("timestamp")
-    network_id = context.get("network_id")
     location = context.get("location")
     return Context(
         dialect=dialect,
@@ -112,8 +111,8 @@ def parse_context(body: Mapping[str, object]) -> Context:
         at_ms=parse_instant(timestamp) if isinstance(timestamp, str) else None,
         ttl_ms=ttl_ms,
         expires_at_ms=expires_at_ms,
-        location=location if isinstance(location, Mapping) else None,
-        network_id=tuple(n for n in network_id if isinstance(n, str)) if isinstance(network_id, list) else (),
+        location=_place(location),
+        network_id=_network_id(context.get("network_id")) if dialect is Dialect.V2 else (),
     )
 
 
@@ -253,25 +252,29 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PeerAnswer:
-    """A peer's synchronous answer, whichever of the five shapes it used (BECKN 1.3)."""
+    """A peer's synchronous answer, whichever of the five shapes it used (BECKN 1.3). `status`: None without one."""
 
     outcome: Outcome
     error: BecknError | None = None
     warning: str | None = None
+    status: int | None = None
+
+
+_COME_AGAIN = frozenset({408, 425, 429})  # these statuses ask for a repeat, unlike the rest of their kind
 
 
 def read_answer(http_status: int, body: bytes) -> PeerAnswer:
-    """Read a peer's answer to a callback. A 5xx is worth repeating; anything else refusing is final."""
+    """Read a peer's answer to a callback. A 5xx or "too many" is worth repeating; anything else refusing is final."""
     try:
         parsed = json.loads(body)
     except (ValueError, RecursionError):
         parsed = None
     answer = _mapping(parsed)
     error = read_error(answer)
-    if http_status >= 500:
-        return PeerAnswer(Outcome.RETRY, error)
+    if http_status >= 500 or http_status in _COME_AGAIN:
+        return PeerAnswer(Outcome.RETRY, error, status=http_status)
     if not 200 <= http_status < 300:
-        return PeerAnswer(Outcome.NACK, error)
+        return PeerAnswer(Outcome.NACK, error, status=http_status)
     message = _mapping(answer.get("message"))
     said = [
         _mapping(message.get("ack")).get("status"),
@@ -281,10 +284,11 @@ def read_answer(http_status: int, body: bytes) -> PeerAnswer:
     ]
     words = {word.upper() for word in said if isinstance(word, str)}
     if "NACK" in words:
-        return PeerAnswer(Outcome.NACK, error)
+        return PeerAnswer(Outcome.NACK, error, status=http_status)
     if "ACK" in words:
-        return PeerAnswer(Outcome.ACK)
-    return PeerAnswer(Outcome.ACK, error, warning="a success status without an acknowledgement in the body")
+        return PeerAnswer(Outcome.ACK, status=http_status)
+    warning = "a success status without an acknowledgement in the body"
+    return PeerAnswer(Outcome.ACK, error, warning=warning, status=http_status)
 
 
 def read_error(body: Mapping[str, object]) -> BecknError | None:
@@ -403,6 +407,22 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 def _invalid(sentence: str) -> Refusal:
     return Refusal(Why.INVALID_REQUEST, sentence)
+
+
+def _network_id(value: object) -> tuple[str, ...]:
+    """Known to generation 2 only."""
+    return tuple(entry for entry in value if isinstance(entry, str)) if isinstance(value, list) else ()
+
+
+def _place(value: object) -> dict[str, object] | None:
+    """Country, city and state of a `location`, as far as they can be repeated under the network's schema."""
+    kept: dict[str, object] = {}
+    for name in ("country", "city", "state"):
+        part = _mapping(_mapping(value).get(name))
+        texts = {key: text[:MAX_ID_CHARS] for key in ("name", "code") if isinstance(text := part.get(key), str)}
+        if texts:
+            kept[name] = texts
+    return kept or None
 
 
 def _required(context: Mapping[str, object], name: str) -> str:

@@ -1,4 +1,4 @@
-"""The filter expressions of `discover`: parsed, printed, evaluated; never executed.
+"""The filter expressions of `discover`: parsed and printed; what they mean of a document stands in `matching`.
 
 Buyers send something close to JSONPath (BECKN 4.3) that no conforming parser accepts: unquoted names with
 colons, several names in one bracket, dots into arrays. This grammar takes all published variants and nothing
@@ -11,14 +11,13 @@ that could cost more than the length of the text:
     operand  := path | 'text' | "text" | number | true | false | null
     path     := '@' ('.' name | "['" name "']" | '[*]' | '[' number ']')*
 
-A comparison whose path leads nowhere is false, also for `!=`. Arrays match when any element does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 MAX_CHARS: Final = 4096
 MAX_DEPTH: Final = 32
@@ -27,10 +26,8 @@ OPERATORS: Final = ("==", "!=", "<=", ">=", "<", ">")
 NAME_EXTRAS: Final = frozenset("_-:@*")
 SPACES: Final = frozenset(" \t\r\n\u00a0")
 ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
-WINDOWS: Final = "beckn:availabilityWindow"
 
 Literal = str | int | float | bool | None
-_Ordered = TypeVar("_Ordered", str, float)
 
 
 class FilterProblem(ValueError):
@@ -449,124 +446,6 @@ def _quote(text: str) -> str:
     return quote + text.replace("\\", "\\\\").replace(quote, "\\" + quote) + quote
 
 
-# --- evaluating ---------------------------------------------------------------------------------------------
-
-
-def matches(found: Filter, document: Mapping[str, object]) -> bool:
-    """Whether `document` passes the filter."""
-    windows = document.get(WINDOWS)
-    if isinstance(windows, list) and len(windows) > 1 and not _has_not(found):
-        # A start and an end asked for together must be found in one and the same window.
-        return any(_holds(found, {**document, WINDOWS: [window]}) for window in windows)
-    return _holds(found, document)
-
-
-def _holds(found: Filter, document: Mapping[str, object]) -> bool:
-    match found:
-        case And(parts):
-            return all(_holds(part, document) for part in parts)
-        case Or(parts):
-            return any(_holds(part, document) for part in parts)
-        case Not(of):
-            return not _holds(of, document)
-        case Truth(value):
-            return value
-        case Exists(path):
-            return bool(_find(path, document))
-        case Compare(op, left, right):
-            rights = list(_leaves(right, document))
-            return any(_compare(op, one, other) for one in _leaves(left, document) for other in rights)
-
-
-def _has_not(found: Filter) -> bool:
-    match found:
-        case Not():
-            return True
-        case And(parts) | Or(parts):
-            return any(_has_not(part) for part in parts)
-        case _:
-            return False
-
-
-def _leaves(operand: Path | Value, document: Mapping[str, object]) -> Iterator[object]:
-    if isinstance(operand, Value):
-        yield operand.value
-        return
-    for found in _find(operand, document):
-        yield from found if isinstance(found, list) else (found,)
-
-
-def _find(path: Path, document: object) -> list[object]:
-    here = [document]
-    for step in path.steps:
-        here = [found for node in here for found in _follow(node, step)]
-        if not here:
-            break
-    return here
-
-
-def _follow(node: object, step: Step) -> list[object]:
-    match node, step:
-        case list(), Each():
-            return node
-        case dict(), Each():
-            return list(node.values())
-        case list(), int():
-            return [node[step]] if -len(node) <= step < len(node) else []
-        case list(), str():
-            return [found for element in node for found in _follow(element, step)]
-        case dict(), str():
-            if step in node:
-                return [node[step]]
-            head, dot, rest = step.partition(".")
-            # One bracket with several names in it: "$['a.b.c']" as the published examples write it.
-            return _follow(node[head], rest) if dot and head in node else []
-        case _:
-            return []
-
-
-def _compare(op: str, left: object, right: object) -> bool:
-    if isinstance(left, str) and isinstance(right, str):
-        left_clock, right_clock = _clock(left), _clock(right)
-        if left_clock is not None and right_clock is not None:
-            return ordered(op, left_clock, right_clock)
-        return ordered(op, left, right)
-    if isinstance(left, bool) or isinstance(right, bool) or left is None or right is None:
-        same = type(left) is type(right) and left == right
-        return same if op == "==" else not same if op == "!=" else False
-    if isinstance(left, int | float) and isinstance(right, int | float):
-        return ordered(op, left, right)
-    # Values of different kinds are different, and have no order.
-    return op == "!="
-
-
-def ordered(op: str, left: _Ordered, right: _Ordered) -> bool:
-    """`left op right` for two values of one kind."""
-    match op:
-        case "==":
-            return left == right
-        case "!=":
-            return left != right
-        case "<":
-            return left < right
-        case "<=":
-            return left <= right
-        case ">":
-            return left > right
-        case _:
-            return left >= right
-
-
-def _clock(text: str) -> str | None:
-    """`HH:MM:SS` of a clock time, without fraction and offset; None when the text is something else."""
-    head = text[:8]
-    if len(head) != 8 or head[2] != ":" or head[5] != ":":
-        return None
-    if not (head[:2] + head[3:5] + head[6:]).isdigit():
-        return None
-    return head if text[8:9] in ("", "Z", "+", "-", ".") else None
-
-
 # --- what the published filters mean in a catalogue ---------------------------------------------------------
 
 
@@ -590,6 +469,22 @@ def rewrite(found: Filter, change: Callable[[Compare], Filter]) -> Filter:
             return change(found)
         case _:
             return found
+
+
+def paths(found: Filter) -> Iterator[Path]:
+    """Every path anywhere in the filter."""
+    match found:
+        case And(parts) | Or(parts):
+            for part in parts:
+                yield from paths(part)
+        case Not(of):
+            yield from paths(of)
+        case Exists(path):
+            yield path
+        case Compare(_, left, right):
+            yield from (side for side in (left, right) if isinstance(side, Path))
+        case _:
+            return
 
 
 def comparisons(found: Filter) -> Iterator[Compare]:

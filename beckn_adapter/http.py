@@ -9,13 +9,12 @@ message, because the published start and stop share one (BECKN 1.6).
 
 from __future__ import annotations
 
-import ipaddress
+import asyncio
 import json
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
@@ -32,34 +31,22 @@ from beckn_adapter.errors import (
     BecknError,
     error_of,
 )
-from beckn_adapter.registry import Registry
+from beckn_adapter.registry import RegistryDown
+from beckn_adapter.trust import Binding, Caller, Doorkeeper, homes_of
 from csms.domain.refusal import Refusal, Why
 from csms.ports import Bell, Clock, Store, StoreDown, Table, Tx
 
 log = structlog.get_logger()
 
+# Where buyers post, and where an adapter in front of us does (BECKN 1.1, 8.3).
+BASES = ("/beckn/bpp/receiver", "/beckn/webhook")
 MAX_DEPTH = 64
+BODY_S = 10.0  # a body that is not there by then is a caller that only holds our memory
+_HELD_BYTES = 64 * 1024 * 1024
+_MAX_HOMES = 10_000
 _STALE_GRACE_MS = 60_000
 # What is about an order that must exist; saying no at once beats an error callback (BECKN 1.8).
 NEEDS_ORDER = frozenset({"update", "cancel"})
-
-
-def _check_callback_host(bap_uri: str, home: str | None) -> None:
-    """A signed message must not make us call into our own network: a private host only where the registry lists it.
-
-    Raises Refusal. `home` is the sender's URL in the registry; where it lists none there is nothing to compare.
-    """
-    host, listed = urlsplit(bap_uri).hostname or "", urlsplit(home).hostname if home else None
-    if listed is None or host == listed:
-        return
-    try:
-        is_private = not ipaddress.ip_address(host).is_global
-    except ValueError:
-        is_private = host == "localhost" or host.endswith((".localhost", ".local", ".internal")) or "." not in host
-    if is_private:
-        raise Refusal(
-            Why.INVALID_REQUEST, f"context.bapUri names {host}, a private host, but the registry lists you at {listed}"
-        )
 
 
 class Receiver:
@@ -72,46 +59,51 @@ class Receiver:
         store: Store,
         bell: Bell,
         clock: Clock,
-        registry: Registry | None,
+        doorkeeper: Doorkeeper,
+        binding: Binding,
         subscriber_id: str,
         codecs: Codecs,
         check: Callable[[Context, Mapping[str, Any]], str | None],
-        clock_ahead_s: int,
-        clock_behind_s: int,
         body_limit: int,
         requests_per_min: int,
         discover_per_min: int,
         reject_stale: bool,
-        private_callbacks: bool,
         legacy_ack: bool | None,
+        answers_to_gateway: bool,
         count: Callable[[str, str], None],
         took: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._bell = bell
         self._clock = clock
-        self._registry = registry
+        self._doorkeeper = doorkeeper
+        self._binding = binding
         self._subscriber_id = subscriber_id
         self._codecs = codecs
         self._check = check
-        self._clock_ahead_s = clock_ahead_s
-        self._clock_behind_s = clock_behind_s
         self._body_limit = body_limit
-        self._limits = {"discover": RateLimit(discover_per_min), "": RateLimit(requests_per_min)}
+        searches = RateLimit(discover_per_min)
+        self._limits = {"discover": searches, "search": searches, "": RateLimit(requests_per_min)}
         self._reject_stale = reject_stale
-        self._private_callbacks = private_callbacks
         self._legacy_ack = legacy_ack
+        self._answers_to_gateway = answers_to_gateway
         self._count = count
         self._took = took
+        self._held_bytes = 0  # of bodies that are being read or looked at
+        self._max_held_bytes = max(_HELD_BYTES, 2 * body_limit)
+        self._homes: dict[str, tuple[str, str, str]] = {}  # what stands in the table, so that it is written once
 
     def routes(self) -> list[web.RouteDef]:
-        """Both the path with the action and the bare one; `discover` also as GET with a body (BECKN 1.1)."""
-        base = "/beckn/bpp/receiver"
-        return [
-            web.post(base, self.receive),
-            web.post(base + "/{action:.+}", self.receive),
-            web.get(base + "/discover", self.receive),
-        ]
+        """The paths with the action and the bare ones; `discover` also as GET with a body (BECKN 1.1, 8.3)."""
+        routes = []
+        for base in BASES:
+            routes += [
+                web.post(base, self.receive),
+                web.post(base + "/", self.receive),
+                web.post(base + "/{action:.+}", self.receive),
+                web.get(base + "/discover", self.receive),
+            ]
+        return routes
 
     async def receive(self, request: web.Request) -> web.Response:
         """One message in, one acknowledgement out; never a stack trace. `took` hears the seconds."""
@@ -130,21 +122,48 @@ class Receiver:
             self._took(time.perf_counter() - started_s)
 
     async def _receive(self, request: web.Request) -> web.Response:
-        now_ms = self._clock.now_ms()
-        raw = await request.content.read(self._body_limit + 1)
-        while not request.content.at_eof() and len(raw) <= self._body_limit:
-            raw += await request.content.read(self._body_limit + 1 - len(raw))
-        if len(raw) > self._body_limit:
+        held = _Held(self)
+        try:
+            raw = await self._read(request, held)
+            return await self._look_at(request, raw)
+        except _TooSlow:
+            answer = self._nack(408, None, BecknError(INVALID_REQUEST, "the body did not come in time"))
+            answer.force_close()
+            return answer
+        except _TooLarge:
             error = BecknError(INVALID_REQUEST, f"the body is larger than {self._body_limit // 1024} KiB")
             return self._nack(413, None, error)
-        signer: signing.Signer | None = None
-        home: str | None = None
-        if self._registry is not None:
-            try:
-                signer, home = await self._verify(request.headers.get("Authorization"), raw, now_ms)
-            except signing.SignatureProblem as problem:
-                self._count("unknown", "unsigned")
-                return self._unauthorized(_loads(raw), problem)
+        except _Full:
+            return self._later(None, "too many messages at once; send it again in a moment")
+        finally:
+            held.release()
+
+    async def _read(self, request: web.Request, held: _Held) -> bytes:
+        """The body. What all callers together hold in memory is bounded, proven or not."""
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(BODY_S):
+                async for chunk in request.content.iter_any():
+                    size += len(chunk)
+                    if size > self._body_limit:
+                        raise _TooLarge
+                    held.take(len(chunk))
+                    parts.append(chunk)
+        except TimeoutError:
+            raise _TooSlow from None
+        return b"".join(parts)
+
+    async def _look_at(self, request: web.Request, raw: bytes) -> web.Response:
+        now_ms = self._clock.now_ms()
+        try:
+            caller = await self._doorkeeper.identify(request.headers, raw, now_ms)
+        except signing.SignatureProblem as problem:
+            self._count("unknown", "unsigned")
+            return self._unauthorized(_loads(raw), problem)
+        except RegistryDown as down:
+            self._count("unknown", "unverified")
+            return self._later(_loads(raw), f"{down}, so your signature cannot be checked; send it again in a moment")
         parsed = _loads(raw)
         if not isinstance(parsed, dict):
             return self._nack(400, parsed, BecknError(INVALID_REQUEST, "the body is not a JSON object"))
@@ -158,9 +177,7 @@ class Receiver:
         try:
             context = envelope.parse_context(parsed)
             action = context.action
-            self._admit(context, request.match_info.get("action"), signer, now_ms)
-            if not self._private_callbacks:
-                _check_callback_host(context.bap_uri, home)
+            self._admit(context, request.match_info.get("action"), caller, now_ms)
             order_id = self._check(context, parsed)
         except signing.SignatureProblem as problem:
             self._count(action, "unsigned")
@@ -169,7 +186,7 @@ class Receiver:
             self._count(action if action in self._codecs.actions else "unknown", "refused")
             status = 429 if refusal.why is Why.TOO_MANY_REQUESTS else 400
             return self._nack(status, parsed, error_of(refusal, action))
-        known = await self._store_message(context, order_id, raw, now_ms)
+        known = await self._store_message(context, caller, order_id, raw, now_ms)
         if not known:
             self._count(action, "refused")
             unknown = Refusal(Why.UNKNOWN_ORDER, "no such order")
@@ -178,56 +195,49 @@ class Receiver:
         self._bell.ring("inbox")
         return self._ack(context, parsed, now_ms)
 
-    async def _verify(self, header: str | None, raw: bytes, now_ms: int) -> tuple[signing.Signer, str | None]:
-        """Who signed, and the URL under which the registry lists them."""
-        assert self._registry is not None
-        authorization = signing.parse_authorization(header)
-        subscriber = await self._registry.lookup(authorization.subscriber_id, authorization.key_id, now_ms)
-        if subscriber is None:
-            raise signing.SignatureProblem(
-                signing.ProblemKind.UNKNOWN_SIGNER,
-                f"{authorization.subscriber_id}|{authorization.key_id} is not in the registry",
-            )
-        signer = signing.verify(
-            authorization,
-            raw,
-            subscriber.signing_public_key,
-            now_ms // 1000,
-            created_skew_s=self._clock_ahead_s,
-            expires_skew_s=self._clock_behind_s,
-        )
-        return signer, subscriber.url
-
-    def _admit(self, context: Context, path_action: str | None, signer: signing.Signer | None, now_ms: int) -> None:
+    def _admit(self, context: Context, path_action: str | None, caller: Caller, now_ms: int) -> None:
+        self._binding.check(context, caller)
         if context.action not in self._codecs.of_context(context).actions:
             raise Refusal(Why.NOT_SUPPORTED, f"the action {context.action} is not offered here")
         if path_action is not None:
             envelope.check_action(context, path_action.rstrip("/").rsplit("/", 1)[-1])
         envelope.check_addressee(context, self._subscriber_id)
-        if signer is not None and signer.subscriber_id != context.bap_id:
-            raise signing.SignatureProblem(
-                signing.ProblemKind.WRONG_SIGNER, f"{signer.subscriber_id} signed a message of {context.bap_id}"
-            )
         if self._reject_stale and now_ms > context.expiry_ms(now_ms) + _STALE_GRACE_MS:
             raise Refusal(Why.INVALID_REQUEST, "the message is older than its ttl; send it with a new timestamp")
         for limit in (self._limits.get(context.action), self._limits[""]):
             if limit is not None and not limit.allows(context.bap_id, now_ms):
                 raise Refusal(Why.TOO_MANY_REQUESTS, "too many requests; wait a minute")
 
-    async def _store_message(self, context: Context, order_id: str | None, raw: bytes, now_ms: int) -> bool:
+    async def _store_message(
+        self, context: Context, caller: Caller, order_id: str | None, raw: bytes, now_ms: int
+    ) -> bool:
         """Store it once. False when it is about an order we do not have."""
         key, network = envelope.key_of(context), self._codecs.of_context(context).network
         digest = envelope.body_digest(raw)
+        headers: dict[str, str] = {}
+        if self._answers_to_gateway and caller.gateway is not None and caller.gateway.url is not None:
+            headers["answer_uri"] = caller.gateway.url
+        homes = [home for home in homes_of(caller) if self._homes.get(home[0]) != home]
 
         def work(tx: Tx) -> bool:
             order = tx.one(Table.ORDERS, id=order_id, bap_id=key.bap_id) if order_id is not None else None
             order = order or tx.one(Table.ORDERS, bap_id=key.bap_id, transaction_id=key.transaction_id)
             if context.action in NEEDS_ORDER and order is None:
                 return False
+            for subscriber_id, kind, url in homes:
+                row = {"subscriber_id": subscriber_id, "kind": kind, "url": url, "seen_ms": now_ms}
+                tx.save(Table.HOMES, row)
             row = {**key._asdict(), "digest": digest}
             if not tx.add(
                 Table.INBOX,
-                {**row, "network": network, "body": raw, "received_ms": now_ms, "state": "new"},
+                {
+                    **row,
+                    "network": network,
+                    "body": raw,
+                    "headers": json.dumps(headers),
+                    "received_ms": now_ms,
+                    "state": "new",
+                },
             ):
                 # A true repeat: acknowledged again, not worked again; the answer it got is sent once more.
                 before = tx.one(Table.INBOX, **row)
@@ -239,6 +249,10 @@ class Receiver:
             return True
 
         known = await self._store.transact(work)
+        if known:
+            if len(self._homes) > _MAX_HOMES:
+                self._homes.clear()
+            self._homes.update((home[0], home) for home in homes)
         self._bell.ring("outbox")
         return known
 
@@ -258,15 +272,53 @@ class Receiver:
         body = envelope.nack_v2(envelope.transaction_id_of(parsed), self._clock.now_ms(), error)
         return web.json_response(body, status=status)
 
+    def _later(self, parsed: object, sentence: str) -> web.Response:
+        answer = self._nack(503, parsed, BecknError(INTERNAL, sentence))
+        answer.headers["Retry-After"] = "5"
+        return answer
+
     def _unauthorized(self, parsed: object, problem: signing.SignatureProblem) -> web.Response:
         missing = problem.kind is signing.ProblemKind.MISSING
         code = SIGNATURE_MISSING if missing else SIGNATURE_INVALID
         if self._shape_is_legacy(parsed):
             code = UNAUTHORIZED
         answer = self._nack(401, parsed, BecknError(code, problem.sentence))
-        name, value = signing.www_authenticate(self._subscriber_id)
+        challenge = signing.proxy_authenticate if problem.is_gateway else signing.www_authenticate
+        name, value = challenge(self._subscriber_id)
         answer.headers[name] = value
         return answer
+
+
+class _TooLarge(Exception):
+    """The body is larger than one may be."""
+
+
+class _TooSlow(Exception):
+    """The body was not there in time."""
+
+
+class _Full(Exception):
+    """All bodies together are larger than they may be."""
+
+
+class _Held:
+    """The bytes one request holds, counted among those of all."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._bytes = 0
+
+    def take(self, count: int) -> None:
+        """Hold `count` more; _Full when that is too much."""
+        if self._receiver._held_bytes + count > self._receiver._max_held_bytes:
+            raise _Full
+        self._receiver._held_bytes += count
+        self._bytes += count
+
+    def release(self) -> None:
+        """Hold nothing."""
+        self._receiver._held_bytes -= self._bytes
+        self._bytes = 0
 
 
 class RateLimit:

@@ -8,6 +8,10 @@
     MeterSampled         on_status   telemetry                         OrderCancelled   on_cancel   by us
 A start or stop that a buyer asked for is answered with the request's message id while its ttl lasts, later with a new
 one. Each fact makes at most one message (`purpose`), however often it is read.
+
+Telemetry is different: it may be lost, and what is newer makes what is older worthless. It is put into words on a
+reading snapshot, so that thousands of sessions never hold up the writer, and takes the place of what is still unsent
+of the same order; what changed the order's state is never replaced.
 """
 
 from __future__ import annotations
@@ -23,15 +27,20 @@ from beckn_adapter.dispatch import Voice
 from beckn_adapter.errors import error_of
 from beckn_adapter.market import Market
 from beckn_adapter.outgoing import write
-from beckn_adapter.progress import Socket, progress_of
+from beckn_adapter.progress import Socket, asks_otp, progress_of
 from beckn_adapter.speaking import Json, Shown
 from csms.app.orders import find_order, touch_wire
-from csms.domain.order import Order, Payment, State
+from csms.app.outbox import PROGRESS, move_up, replace_progress
+from csms.app.rounds import Round
+from csms.domain.order import CollectedBy, Order, Payment, State
 from csms.domain.refusal import Refusal, Why
 from csms.domain.stored import from_json
-from csms.ports import Bell, Clock, Fact, Ids, Store, Table, Tx
+from csms.ports import Bell, Clock, Fact, Ids, ReadTx, Store, Table, Tx
 
 log = structlog.get_logger()
+
+_RUNNING = frozenset({State.ACTIVE, State.STOPPING})
+_SAMPLES_AT_ONCE = 50  # what one transaction takes of telemetry: its writing must not be felt by anybody
 
 FOLLOWED = frozenset(
     {
@@ -65,12 +74,19 @@ class Notices:
         self._socket = socket
         self._voice = voice
         self._long_break_ms = long_break_ms
+        self._interrupted = Round(store, "INTERRUPTED")
 
     async def on_facts(self, facts: Sequence[Fact]) -> None:
         """Write the messages of a batch of facts."""
-        concerned = [fact for fact in facts if fact.order_id is not None]
-        if not concerned:
-            return
+        newest = {fact.order_id: fact for fact in facts if fact.order_id is not None and fact.kind == "MeterSampled"}
+        concerned = [fact for fact in facts if fact.order_id is not None and fact.kind != "MeterSampled"]
+        if concerned:
+            await self._tell_all(concerned)
+        samples = list(newest.values())
+        for start in range(0, len(samples), _SAMPLES_AT_ONCE):
+            await self._tell_progress(samples[start : start + _SAMPLES_AT_ONCE])
+
+    async def _tell_all(self, concerned: Sequence[Fact]) -> None:
         message_ids = {fact.seq: self._ids.uuid4() for fact in concerned}
 
         def work(tx: Tx) -> None:
@@ -79,6 +95,35 @@ class Notices:
 
         await self._store.transact(work)
         self._bell.ring("outbox")
+
+    async def _tell_progress(self, samples: Sequence[Fact]) -> None:
+        """Worded on a snapshot, written in one short transaction for those that still charge then."""
+        message_ids = {fact.seq: self._ids.uuid4() for fact in samples}
+
+        def word(tx: ReadTx) -> list[tuple[Order, Fact, Json]]:
+            said = []
+            for fact in samples:
+                order = find_order(tx, str(fact.order_id))
+                if order is not None and order.state in _RUNNING:
+                    context = self._news(order, "on_status", message_ids[fact.seq])
+                    said.append((order, fact, self._codec(order).on_status(context, order, self._shown(tx, order))))
+            return said
+
+        said = await self._store.read(word)
+
+        def work(tx: Tx) -> None:
+            now_ms = self._clock.now_ms()
+            for order, fact, body in said:
+                standing = tx.one(Table.ORDERS, id=order.order_id)
+                if standing is None or standing["state"] not in _RUNNING:
+                    continue  # what happened meanwhile is told by its own message
+                replace_progress(tx, order.order_id)
+                self._write(tx, order, body, f"{PROGRESS}{order.order_id}:{fact.seq}")
+                move_up(tx, order.bap_id, order.transaction_id, now_ms)
+
+        if said:
+            await self._store.transact(work)
+            self._bell.ring("outbox")
 
     def _tell(self, tx: Tx, fact: Fact, message_id: str) -> None:
         assert fact.order_id is not None
@@ -102,10 +147,15 @@ class Notices:
                 context = self._answer(tx, order, "start", "on_update", message_id)
                 error = error_of(Refusal(Why.CHARGER_REFUSED, str(fact.body.get("reason"))), "update")
                 return codec.error_for_order(context, error, order, Shown(item=item))
+            case "ChargingInterrupted" if order.state is not State.INTERRUPTED:
+                return None  # it is over already: what came next says so
+            case "ChargingInterrupted" if "stop" in (order.wire.get("asked") or {}):
+                # A stop nobody can carry out now: its asker hears how it stands, and the end by itself (BECKN 4.10).
+                context = self._answer(tx, order, "stop", "on_update", message_id)
+                return codec.on_update(context, order, self._shown(tx, order))
+            case "ChargingResumed" if order.state not in _RUNNING:
+                return None
             case "ChargingInterrupted" | "ChargingResumed" | "TopUpReceived":
-                context = self._news(order, "on_status", message_id)
-                return codec.on_status(context, order, self._shown(tx, order))
-            case "MeterSampled" if order.state in {State.ACTIVE, State.STOPPING}:
                 context = self._news(order, "on_status", message_id)
                 return codec.on_status(context, order, self._shown(tx, order))
             case "OrderEstimated":
@@ -117,6 +167,8 @@ class Notices:
             case "OrderRevised":
                 context = self._news(order, "on_update", message_id)
                 return codec.on_update(context, order, self._shown(tx, order), is_revised=True)
+            case "RefundMade" if order.collected_by is CollectedBy.BAP:
+                return None  # it told us
             case "RefundMade" if order.state is not State.CANCELLED:
                 context = self._news(order, "on_status", message_id)
                 refund = from_json(Payment, fact.body["payment"])
@@ -144,9 +196,9 @@ class Notices:
     def _codec(self, order: Order) -> Codec:
         return self._voice.codecs.of_network(order.network)
 
-    def _shown(self, tx: Tx, order: Order) -> Shown:
+    def _shown(self, tx: ReadTx, order: Order) -> Shown:
         progress = progress_of(tx, order, self._socket, self._voice.public_url)
-        return Shown(item=self._market.item(order.item_id), progress=progress)
+        return Shown(item=self._market.item(order.item_id), progress=progress, asks_otp=asks_otp(tx, order))
 
     def _write(self, tx: Tx, order: Order, body: Mapping[str, object], purpose: str) -> None:
         write(
@@ -161,8 +213,7 @@ class Notices:
 
     async def tick(self, now_ms: int) -> None:
         """A break that lasts is told once more, as an estimate (BECKN 4.10)."""
-        rows = await self._store.read(lambda tx: tx.many(Table.ORDERS, state="INTERRUPTED", limit=500))
-        for row in rows:
+        for row in await self._interrupted.bite():
             data = json.loads(row["data"])
             since_ms = data.get("interrupted_at_ms")
             if since_ms is None or now_ms - since_ms < self._long_break_ms:

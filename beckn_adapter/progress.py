@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from beckn_adapter.speaking import Progress, Sample
 from beckn_adapter.v2.orders import connector_status
+from csms.app.settling import usage_of
 from csms.domain.order import Order, State
+from csms.domain.refusal import Refusal
 from csms.domain.reported import SocketStatus
+from csms.domain.tariff import bill
 from csms.domain.units import from_minor, rfc3339
 from csms.ports import ReadTx, Row, Table
 
 _SAMPLES = 20
 Socket = Callable[[Order], tuple[SocketStatus | None, bool]]
+
+
+def asks_otp(tx: ReadTx, order: Order) -> bool:
+    """Whether a one-time password was sent for it that nobody has shown yet."""
+    return tx.count(Table.OTPS, order_id=order.order_id, state="sent") > 0
 
 
 def progress_of(tx: ReadTx, order: Order, socket: Socket, public_url: str) -> Progress:
@@ -23,20 +33,39 @@ def progress_of(tx: ReadTx, order: Order, socket: Socket, public_url: str) -> Pr
     reservation = tx.many(Table.RESERVATIONS, limit=1, order_id=order.order_id)
     reservation_id = str(reservation[0]["id"]) if reservation else None
     status, online = socket(order)
+    socket_status = status.value if status is not None else None
     session = tx.one(Table.SESSIONS, id=order.session_id) if order.session_id is not None else None
     if session is None:
         waiting = order.state in {State.CONFIRMED, State.STARTING}
         said = connector_status(status, is_online=online, is_holder=True) if waiting else None
-        return Progress(connector_status=said, tracking_url=url, reservation_id=reservation_id)
+        return Progress(
+            connector_status=said, socket_status=socket_status, tracking_url=url, reservation_id=reservation_id
+        )
     return Progress(
         energy_wh=session["energy_wh"],
         minutes=minutes_of(session),
         telemetry=samples_of(tx, session) if order.state is not State.COMPLETED else (),
         connector_status="UNAVAILABLE" if order.state is State.INTERRUPTED else None,
+        socket_status=socket_status,
         last_updated_ms=session["last_proven_ms"] or session["updated_ms"],
         tracking_url=url,
         reservation_id=reservation_id,
+        started_ms=session["started_ms"],
+        ended_ms=session["ended_ms"],
+        meter_start_wh=session["meter_start_wh"],
+        meter_stop_wh=session["meter_stop_wh"],
     )
+
+
+def cut_off(tx: ReadTx, order: Order) -> Order:
+    """An order whose charger has just gone silent, as it is shown: interrupted, with what is proven so far as the
+    estimate (BECKN 4.10). Nothing of it is stored."""
+    session = tx.one(Table.SESSIONS, id=order.session_id) if order.session_id is not None else None
+    estimate = order.estimate
+    if session is not None:
+        with suppress(Refusal):
+            estimate = bill(order.terms, usage_of(tx, session))
+    return replace(order, state=State.INTERRUPTED, estimate=estimate)
 
 
 def samples_of(tx: ReadTx, session: Row) -> tuple[Sample, ...]:

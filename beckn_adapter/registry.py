@@ -19,6 +19,8 @@ from beckn_adapter.signing import KeyProblem, load_public_key
 KEY_ID_NAMES: Final = ("ukId", "unique_key_id", "key_id", "pub_key_id")
 URL_NAMES: Final = ("subscriber_url", "url")
 SUBSCRIBED: Final = "SUBSCRIBED"
+BAP: Final = "BAP"
+GATEWAY: Final = "BG"
 
 
 class RegistryProblem(ValueError):
@@ -49,11 +51,26 @@ class Subscriber:
         return self.valid_until_ms is None or now_ms <= self.valid_until_ms
 
 
+class RegistryDown(Exception):
+    """The registry gives no answer now: nothing can be said of the signer, neither good nor bad."""
+
+
 class Registry(Protocol):
     """Where keys come from. Implementations may ask the network and cache; None means nobody usable."""
 
-    async def lookup(self, subscriber_id: str, key_id: str, now_ms: int) -> Subscriber | None:
-        """The subscriber with this id and key, if it may be believed at `now_ms`."""
+    async def lookup(self, subscriber_id: str, key_id: str, now_ms: int, *, fresh: bool = False) -> Subscriber | None:
+        """The subscriber with this id and key, if it may be believed at `now_ms`. Raises RegistryDown.
+
+        `fresh`: the key known so far did not fit a signature, so it may have been replaced: ask again.
+        """
+        ...
+
+
+class Source(Protocol):
+    """A registry as it is asked over the network, without a memory of its own."""
+
+    async def fetch(self, subscriber_id: str, key_id: str, now_ms: int) -> Sequence[Subscriber]:
+        """What it lists under this id and key, in force or not. Raises RegistryDown."""
         ...
 
 
@@ -72,9 +89,9 @@ class StaticRegistry:
         registry.reload()
         return registry
 
-    async def lookup(self, subscriber_id: str, key_id: str, now_ms: int) -> Subscriber | None:
-        listed = self._by_key.get((subscriber_id, key_id), [])
-        return next((found for found in listed if found.is_usable_at(now_ms)), None)
+    async def lookup(self, subscriber_id: str, key_id: str, now_ms: int, *, fresh: bool = False) -> Subscriber | None:  # noqa: ARG002
+        """See `Registry`; there is nothing fresher than the file."""
+        return usable(self._by_key.get((subscriber_id, key_id), ()), now_ms)
 
     def reload(self) -> None:
         """Read the file again. On a RegistryProblem the keys known so far stay in force."""
@@ -96,6 +113,12 @@ class StaticRegistry:
 
     def __len__(self) -> int:
         return len(self._by_key)
+
+
+def usable(listed: Sequence[Subscriber], now_ms: int) -> Subscriber | None:
+    """The one of several subscriptions under one key id that may be believed: a buyer app's before any other."""
+    found = [subscriber for subscriber in listed if subscriber.is_usable_at(now_ms)]
+    return min(found, key=lambda subscriber: subscriber.kind not in {None, BAP}, default=None)
 
 
 def read_list(text: str) -> list[Subscriber]:

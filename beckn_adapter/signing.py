@@ -45,12 +45,21 @@ class ProblemKind(StrEnum):
 
 
 class SignatureProblem(Exception):
-    """Not proven to come from who it says. `kind` for programs, `sentence` for the answer."""
+    """Not proven to come from who it says. `kind` for programs, `sentence` for the answer.
 
-    def __init__(self, kind: ProblemKind, sentence: str) -> None:
+    `is_gateway`: the signature of a gateway failed, which is told in another header (BECKN 2.3).
+    """
+
+    def __init__(self, kind: ProblemKind, sentence: str, *, is_gateway: bool = False) -> None:
         super().__init__(f"{kind}: {sentence}")
         self.kind = kind
         self.sentence = sentence
+        self.is_gateway = is_gateway
+
+    def at_gateway(self) -> SignatureProblem:
+        """The same, about the gateway's signature."""
+        prefix = "" if self.is_gateway else "the gateway's signature: "
+        return SignatureProblem(self.kind, prefix + self.sentence, is_gateway=True)
 
 
 class KeyProblem(ValueError):

@@ -17,7 +17,7 @@ class Speaker:
 
     `telemetry_units` "literal" pairs ENERGY with KW and POWER with KWH, as the pack's text has it by mistake.
     `empty_error` adds `"error": {}` to messages without one (the national network's profile).
-    `asks_otp`: the driver shows a one-time password before charging starts.
+    `asks_otp`: every driver shows a one-time password before charging starts.
     """
 
     bpp: Endpoint
@@ -68,12 +68,12 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """What is shown beside an order. `alternatives` are the nearest usable connectors when this one is not."""
+    """What is shown beside an order. `asks_otp`: its driver was sent a one-time password and has not shown it yet."""
 
     item: ItemView | None = None
     offer: OfferView | None = None
     progress: Progress | None = None
-    alternatives: tuple[ItemView, ...] = ()
+    asks_otp: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,7 +65,7 @@ class Buyer:
             "type": "BAP",
         }
 
-    def signed(self, action: str, message: Any) -> tuple[str, bytes, dict[str, str]]:
+    def signed(self, action: str, message: Any, transaction_id: str) -> tuple[str, bytes, dict[str, str]]:
         """Message id, body and headers of one request (Beckn signing: BLAKE2b-512 digest, Ed25519)."""
         message_id = str(uuid.uuid4())
         context = {
@@ -76,7 +76,7 @@ class Buyer:
             "bap_uri": self.uri,
             "bpp_id": BPP_ID,
             "bpp_uri": BPP_URI,
-            "transaction_id": str(uuid.uuid4()),
+            "transaction_id": transaction_id,
             "message_id": message_id,
             "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "ttl": "PT30S",
@@ -137,11 +137,21 @@ class Market:
         host, port = server.beckn
         self._url = f"http://{host}:{port}/beckn/bpp/receiver"
 
-    async def ask(self, action: str, message: Any, arrived: asyncio.Future[tuple[float, Any]] | None = None) -> float:
-        """Post one request; seconds to its ACK. A refusal is noted. `arrived` is given the callback when it comes."""
-        buyer = self.buyers[self._turn % len(self.buyers)]
+    def conversation(self) -> tuple[int, str]:
+        """A buyer and a fresh transaction: the buyers take turns."""
         self._turn += 1
-        message_id, body, headers = buyer.signed(action, message)
+        return self._turn % len(self.buyers), str(uuid.uuid4())
+
+    async def ask(
+        self,
+        action: str,
+        message: Any,
+        arrived: asyncio.Future[tuple[float, Any]] | None = None,
+        chat: tuple[int, str] | None = None,
+    ) -> float:
+        """Post one request; seconds to its ACK. A refusal is noted. `arrived` is given the callback when it comes."""
+        buyer, transaction_id = chat if chat is not None else self.conversation()
+        message_id, body, headers = self.buyers[buyer].signed(action, message, transaction_id)
         if arrived is not None:
             self._expected[message_id] = arrived  # before the post, because the callback may overtake the ACK
         begun = time.perf_counter()
@@ -151,12 +161,12 @@ class Market:
             self.refusals.append(f"{action}: HTTP {response.status} {text[:300]}")
         return time.perf_counter() - begun
 
-    async def ask_and_wait(self, action: str, message: Any) -> tuple[float, Any]:
+    async def ask_and_wait(self, action: str, message: Any, chat: tuple[int, str] | None = None) -> tuple[float, Any]:
         """Post one request and wait for its callback; seconds from the post to the callback, and the callback."""
         arrived: asyncio.Future[tuple[float, Any]] = asyncio.get_running_loop().create_future()
         refused = len(self.refusals)
         begun = time.perf_counter()
-        await self.ask(action, message, arrived)
+        await self.ask(action, message, arrived, chat)
         if len(self.refusals) > refused:
             raise BenchError(self.refusals[-1])
         try:
@@ -210,6 +220,7 @@ def location(n: int, evses: int) -> dict[str, Any]:
                 "uid": f"bench-{n}*{k + 1}",
                 "evse_id": f"IN*BEN*E{n:04d}{k:03d}",
                 "status": "AVAILABLE",
+                "capabilities": ["RESERVABLE"],
                 "connectors": [connector(c + 1) for c in range(CONNECTORS)],
                 "last_updated": now,
             }
@@ -321,9 +332,15 @@ def ack(bench: Bench) -> None:
     asyncio.run(_with_market(bench, _ack))
 
 
-def discover_100k(bench: Bench) -> None:
-    """p50 and p99 from a discover to its `on_discover`, one at a time, with 100,000 connectors for sale."""
-    asyncio.run(_with_market(bench, _discover_100k))
+def discover_100k(bench: Bench, then: Callable[[Bench, Market, Server], Awaitable[None]]) -> None:
+    """p50 and p99 from a discover to its `on_discover`, one at a time, with 100,000 connectors for sale; `then` more
+    with the same server."""
+
+    async def work(bench: Bench, market: Market, server: Server) -> None:
+        await _discover_100k(bench, market, server)
+        await then(bench, market, server)
+
+    asyncio.run(_with_market(bench, work))
 
 
 async def _with_market(bench: Bench, work: Callable[[Bench, Market, Server], Awaitable[None]]) -> None:

@@ -43,6 +43,11 @@ def summary(found: Findings) -> dict[str, Any]:
         },
         "discover_100k": _pair(found.discover_ms),
         "beckn_ack": {"p99_ms": _pair(found.ack_ms)["p99_ms"]},
+        "under_load": {
+            "meter_values_per_s": found.busy_messages_per_s,
+            "discover": _pair(found.busy_discover_ms),
+            "confirm": _pair(found.confirm_ms),
+        },
         "details": _details(found),
         "notes": found.notes,
     }
@@ -167,6 +172,18 @@ TARGETS = (
         lambda r: r["idle_connection_kib"]["tls"],
         lambda v: v < 80,
         optional=True,
+    ),
+    Target(
+        "discover_100k",
+        "p99 of a discover among 100,000 connectors, chargers reporting < 2,000 ms",
+        lambda r: r["under_load"]["discover"]["p99_ms"],
+        lambda v: v < 2000,
+    ),
+    Target(
+        "discover_100k",
+        "p99 of a confirm, chargers reporting < 5,000 ms",
+        lambda r: r["under_load"]["confirm"]["p99_ms"],
+        lambda v: v < 5000,
     ),
 )
 

@@ -42,13 +42,14 @@ class Plan:
     kill_after_s: float
     ack_requests: int
     discover_requests: int
+    busy_s: float
 
     @classmethod
     def make(cls, quick: bool, ours: Ours) -> Plan:
         """The two plans there are."""
         if quick:
-            return cls(True, ours, 3, 100, 0.3, 1.2, 2.0, 500, 1.5, 200, 100)
-        return cls(False, ours, 5, 100, 1.0, 4.0, 5.0, 1000, 5.0, 1000, 300)
+            return cls(True, ours, 3, 100, 0.3, 1.2, 2.0, 500, 1.5, 200, 100, 8.0)
+        return cls(False, ours, 5, 100, 1.0, 4.0, 5.0, 1000, 5.0, 1000, 300, 30.0)
 
 
 @dataclass(slots=True)
@@ -68,6 +69,9 @@ class Findings:
     connect_cpu_ms: float | None = None
     discover_ms: tuple[float, float] | None = None
     ack_ms: tuple[float, float] | None = None
+    busy_discover_ms: tuple[float, float] | None = None
+    confirm_ms: tuple[float, float] | None = None
+    busy_messages_per_s: float | None = None
     notes: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 

@@ -27,9 +27,12 @@ from csms.app.costs import Costs
 from csms.app.displays import Displays
 from csms.app.dues import Dues
 from csms.app.follow import Followers
+from csms.app.identities import Identities
 from csms.app.locallists import LocalLists
 from csms.app.news import StationNews
 from csms.app.ordering import Ordering
+from csms.app.otps import Otps, OtpSending
+from csms.app.outbox import UNSENT
 from csms.app.paying import Paying
 from csms.app.provisioning import Provisioning
 from csms.app.reloading import Reloading
@@ -46,8 +49,8 @@ from csms.app.upkeep import Upkeep
 from csms.bus.inprocess import InProcessBell
 from csms.buyers import Buyers
 from csms.config import Config
-from csms.domain.buyer import Buyer
 from csms.domain.clock import ClockModel
+from csms.edges.again import Again
 from csms.edges.answershape import shaped_of
 from csms.edges.availability import AvailabilityEdge
 from csms.edges.collecting import Collecting
@@ -73,7 +76,7 @@ from csms.edges.steward import Steward
 from csms.edges.triggers import Triggers
 from csms.edges.trust import Trust
 from csms.observe import Metrics
-from csms.ports import Follower, Table
+from csms.ports import Clock, Follower, Ids, Table
 from csms.realworld import RealClock, RealIds, chance
 from csms.storage.files import Folder
 from csms.storage.sqlite import SqliteStore
@@ -137,6 +140,10 @@ class ApiCharging:
         """End a session that no fact will end."""
         await self.charging.close_session(session_id, reason, who)
 
+    async def take_late(self, session_id: str, who: str) -> None:
+        """Let what came after the final date move money."""
+        await self.charging.take_late(session_id, who)
+
     def save_meters(self) -> bool:
         """Write what ordinary readings changed; False when it is written."""
         return self.charging.save_meters()
@@ -154,14 +161,15 @@ class ApiCatalogue:
 
 
 class System:
-    """Everything that runs. Built by `compose`; the operator API sees it as `csms.api.system.System`."""
+    """Everything that runs; the operator API sees it as `csms.api.system.System`. A test may bring its own `clock` and
+    `ids`."""
 
-    def __init__(self, config: Config, public_url: str) -> None:
+    def __init__(self, config: Config, public_url: str, *, clock: Clock | None = None, ids: Ids | None = None) -> None:
         self.config = config
         self.version = metadata.version("csms-bpp")
         self.node = config.node
-        self.clock = RealClock()
-        self.ids = RealIds()
+        self.clock: Clock = clock if clock is not None else RealClock()
+        self.ids: Ids = ids if ids is not None else RealIds()
         self.bell = InProcessBell()
         self.metrics_of = Metrics()
         self.bootstrap_key = settings.bootstrap_key(config)
@@ -174,11 +182,15 @@ class System:
         self.inventory = Inventory(self.store, config.beckn.provider_id)
         self.sockets = Sockets(self.stations_of, self.inventory, self.clock)
         self.reloading = Reloading(self.inventory, self.clock, refresh=self._refresh_market, spawn=self.spawn)
+        node_key = settings.identity_key(config)
+        self.identities = Identities(node_key)
+        self.otps = Otps(self.ids, settings.otp_rules(config, node_key))
         self.dues = Dues(
             self.store,
-            names_of=lambda order: order.buyer.names,
+            identities=self.identities,
             blocks=config.access.block_on_due != "off",
             on_change=self._access_changed,
+            fleet_of=lambda order: self.inventory.is_fleet(order.fleet_id),
         )
         self.tokens = Tokens(
             self.store,
@@ -187,7 +199,16 @@ class System:
             power_type_of=self.sockets.power_type_of,
         )
 
+        self.dues.vehicles_of = self.tokens.vehicles_of
+
         # use cases
+        self.otp_sending = OtpSending(
+            store=self.store,
+            otps=self.otps,
+            messenger=settings.messenger(config, self.clock),
+            clock=self.clock,
+            sender=config.beckn.provider_name,
+        )
         self.provisioning_of = Provisioning(self.store, self.stations_of, self.clock, config.provisioning.template)
         self.charging_of = Charging(
             store=self.store,
@@ -198,6 +219,7 @@ class System:
             bell=self.bell,
             timing=settings.timing(config),
             on_lost=self.lost,
+            sampling=settings.sampling(config),
         )
         self.payments = settings.gateway(config, public_url)
         self.ordering = Ordering(
@@ -206,7 +228,9 @@ class System:
             payments=self.payments,
             ids=self.ids,
             selling=settings.selling(config),
-            is_in_debt=self._is_in_debt,
+            otps=self.otps,
+            identities=self.identities,
+            debts=self.dues if config.access.block_on_due == "all" else None,
         )
         self.settling = Settling(
             store=self.store,
@@ -220,7 +244,10 @@ class System:
                 sample_interval_ms=int(config.limits.sample_interval_s * 1000),
             ),
         )
-        self.paying = Paying(store=self.store, payments=self.payments, clock=self.clock, ids=self.ids, bell=self.bell)
+        self.paying = Paying(
+            store=self.store, payments=self.payments, clock=self.clock, ids=self.ids, bell=self.bell,
+            count=lambda kind, outcome: self.metrics_of.gateway.labels(kind, outcome).inc(),
+        )  # fmt: skip
 
         # chargers
         self.costs = Costs(
@@ -365,6 +392,10 @@ class System:
             on_socket=self.pump.socket_changed,
         )  # fmt: skip
 
+        self.price_feed = settings.price_feed(
+            config, store=self.store, clock=self.clock, spawn=self.spawn, on_change=self.reloading.changed
+        )
+
         # buyers
         self.buyers = Buyers(self, public_url)
         self.upkeep = Upkeep(
@@ -381,6 +412,7 @@ class System:
                 self.mute.tick,
                 self.reserving.tick,
                 self.maintenance.tick,
+                self.price_feed.tick,
                 self.costs.tick,
                 self.provisioning.tick,
             ],
@@ -388,10 +420,15 @@ class System:
         self.followers = Followers(self.store, self.bell)
 
         # the operator API's view
+        self.gateways = self.buyers.gateways
+        self.books = self.buyers.books
+        self.publisher = self.buyers.publisher
+        self.fair_use = self.buyers.fair_use
         self.stations = ApiStations(self.stations_of, self.reloading.changed, self.gate.on_boot)
         self.instructing = self.pump
         self.charging = ApiCharging(self.charging_of)
         self.catalogue = ApiCatalogue(self.reloading.changed)
+        self.again = Again(self.desk)
         self.tolerance = ApiTolerance(self.profiles, self.stations_of, self.desk.oddities)
         self.credentials = Rotation(
             store=self.store, stations=self.stations_of, passwords=self.passwords, raw=self.pump.raw
@@ -443,10 +480,6 @@ class System:
         )
         self.local_list_errand.listen(self.calls)
 
-    def _is_in_debt(self, buyer: Buyer) -> bool:
-        """Whether the buyer of an order owes for another one, and that counts for orders."""
-        return self.config.access.block_on_due == "all" and bool(self.dues.of_names(buyer.names))
-
     def _access_changed(self) -> None:
         """Who may charge has changed: what chargers keep of it follows."""
         self.local_lists.changed()
@@ -485,8 +518,8 @@ class System:
                     self.charging_of.link_down(fresh, now_ms, fresh.last_seen_ms or now_ms)
             return
 
-    def _refresh_market(self) -> None:
-        self.buyers.market.refresh()
+    async def _refresh_market(self) -> None:
+        await self.buyers.market.follow()
 
     def _ring(self, topics: set[str]) -> None:
         for topic in topics:
@@ -555,8 +588,8 @@ class System:
         cases, callbacks, money = await self.store.read(
             lambda tx: (
                 tx.count(Table.CASES, state="open"),
-                tx.count(Table.OUTBOX, state="waiting"),
-                tx.count(Table.PAYMENTS, status="waiting"),
+                tx.count(Table.OUTBOX, state=UNSENT),
+                tx.count(Table.PAYMENTS, status=("waiting", "sent")),
             )
         )
         self.metrics_of.open_cases.set(cases)
@@ -593,6 +626,7 @@ class System:
             follow(Follower("settling", self.settling.on_facts, SETTLED)),
             follow(Follower("stations", self.station_news.on_facts, StationNews.FOLLOWED)),
             follow(Follower("dues", self.dues.on_facts, Dues.FOLLOWED)),
+            follow(Follower("otps", self.otp_sending.on_facts, OtpSending.FOLLOWED)),
             follow(Follower("local-lists", self.local_list_errand.on_facts, LocalListErrand.FOLLOWED)),
             *(follow(follower) for follower in self.buyers.followers),
             follow(Follower("reports", self.reports.on_facts, Reports.FOLLOWED)),
@@ -609,6 +643,7 @@ class System:
             *self.buyers.work(),
             self.paying.run(),
             self.upkeep.run(),
+            self.books.run(),
             self._gauges(),
         ]
 
@@ -623,3 +658,4 @@ class System:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.payments.close()

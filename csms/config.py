@@ -12,6 +12,7 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     BaseModel,
@@ -192,7 +193,7 @@ class BecknConfig(_Section):
 
     host: str = "127.0.0.1"
     port: Port = 8090
-    mode: Literal["direct", "onix"] = "direct"
+    mode: Literal["direct", "onix", "protocol_server"] = "direct"
     subscriber_id: str = "bpp.example.com"
     unique_key_id: str = "key-1"
     bpp_uri: str | None = Field(None, description="what peers call; default http://HOST:PORT/beckn/bpp/receiver")
@@ -201,11 +202,77 @@ class BecknConfig(_Section):
     domains: dict[str, str] = Field(
         default_factory=dict, description="which dialect a `context.domain` means, beside the built-in ones"
     )
-    registry: str = Field("", description="static:FILE; empty = nobody is known and every request is refused")
+    encryption_key: SecretStr | None = Field(
+        None, description="base64 of the X25519 private key for /on_subscribe; made in data_dir when absent"
+    )
+    encryption_key_file: Path | None = Field(None, description="a file with the same")
+    registry: str = Field(
+        "",
+        description="static:FILE, lookup:URL (a classic registry) or dedi:URL; empty = nobody is known: `direct` "
+        "refuses every request",
+    )
+    lookup_key_field: Literal["ukId", "key_id", "unique_key_id"] = Field(
+        "ukId", description="what a classic registry calls the key id in a lookup"
+    )
+    registry_name: str = Field("subscribers.beckn.one", description="the DeDi registry participants are looked up in")
+    allowed_parent_namespaces: tuple[str, ...] = Field(
+        (), description="DeDi: a record must hang under one of these; empty = any"
+    )
+    registry_timeout_s: float = Field(5, gt=0, le=30, description="one question to the registry")
+    registry_stale_s: int = Field(
+        3600, ge=0, description="while the registry is down, keys that ran out of the cache are believed so long"
+    )
+    key_cache_s: int = Field(600, ge=1, description="how long a key that was looked up is believed")
+    on_subscribe_mode: Literal["decrypt", "sign", "off"] = Field(
+        "decrypt", description="how a registry's challenge is answered: by the specification, or by signing it"
+    )
+    registry_encryption_key: str | None = Field(
+        None, description="the registry's public X25519 key, base64: what its challenges are decrypted with"
+    )
+    webhook_secret: SecretStr | None = Field(
+        None,
+        description="behind an adapter: what `webhook_header` must carry (`onix`), the shared HMAC key "
+        "(`protocol_server`)",
+    )
+    webhook_header: str = Field("X-Webhook-Secret", description="`onix`: the header that carries `webhook_secret`")
+    webhook_open: bool = Field(
+        False, description="behind an adapter: believe whoever reaches the port, when nothing else proves the sender"
+    )
+    reverify: bool | None = Field(
+        None,
+        description="`onix`: verify the forwarded signature again; empty = when a registry is configured",
+    )
+    on_search_target: Literal["bap", "sender"] = Field(
+        "bap", description="where the answer to a search goes that came through a gateway: `sender` is the gateway"
+    )
+    gateway_required: bool = Field(False, description="a `search` must carry the signature of a gateway")
     caller_url: str | None = None
-    cds_url: str | None = None
+    cds_url: str | None = Field(
+        None,
+        description="a catalogue discovery service that the catalog is pushed to; behind an adapter the adapter "
+        "is posted to, and this names whose answers are believed",
+    )
+    cds_domain: str = Field("beckn.one:deg:ev-charging:*", description="the domain that published catalogs name")
+    publish_every_s: float = Field(900, ge=10, description="every catalog is published again after this")
+    publish_after_s: float = Field(30, ge=0, description="a change is published so long after it, with all that follow")
+    ubc: bool = Field(
+        False,
+        description="the national network's profile (UBC) for its two domains, `beckn.one:deg:ev-charging` and `…:*`",
+    )
+    scan_area: int = Field(
+        30,
+        ge=0,
+        description="searches of one app in one area that see the state of now; beyond them it is shown less "
+        "and less. 0 = no limit",
+    )
+    scan_total: int = Field(300, ge=0, description="the same in all areas together. 0 = no limit")
+    scan_per_select: int = Field(20, ge=0, description="searches more for every selection")
+    scan_half_life_s: float = Field(3600, gt=0, description="counts of searches and selections halve in this time")
     ack_shape: Literal["auto", "legacy", "v2"] = "auto"
     connector_enum: Literal["v1", "v2"] = "v1"
+    uei_connector_codes: Literal["plain", "ocpi_lower", "ocpi_upper"] = Field(
+        "plain", description="how plugs are spelled in the Indian energy interface's dialects: CCS2, or OCPI's codes"
+    )
     provider_id: str = "cpo"
     provider_name: str = "Charge point operator"
     currency: str = "INR"
@@ -213,30 +280,92 @@ class BecknConfig(_Section):
     clock_behind_s: int = 5
     reject_stale: bool = False
     lenient_order_ids: bool = Field(True, description="an unknown order id falls back to the transaction's only order")
-    telemetry_every_s: float = Field(60, gt=0)
-    telemetry_share: float = Field(0.05, gt=0, le=1, description="also when so much of the budget has flowed")
+    telemetry_every_s: float = Field(
+        60, gt=0, description="progress of a session is told at most so often, when its meter says something new"
+    )
+    telemetry_share: float = Field(
+        0.05, gt=0, le=1, description="… and when so large a part of what was bought has flowed"
+    )
     long_break_s: float = Field(900, gt=0, description="an interruption longer than this is told as an estimate")
     callback_timeout_s: float = Field(10, gt=0)
-    callback_retry_s: tuple[float, ...] = (1, 5, 30, 120, 600, 3600)
+    feedback_form: bool = Field(
+        False, description="answer a rating with a link to a form where the driver can say more"
+    )
+    support_phone: str | None = Field(None, description="where drivers are helped; told to buyer apps that ask")
+    support_email: str | None = Field(None, description="the same by e-mail")
+    support_url: str | None = Field(None, description="a page of yours, linked from the page of a question")
+    support_hours: str | None = Field(None, description="when somebody is there, e.g. `Mon-Sat 08:00-20:00 IST`")
+    support_channels: tuple[Literal["PHONE", "EMAIL", "WEB", "CHAT", "WHATSAPP", "IN_APP", "OTHER"], ...] = Field(
+        (), description="ways to reach you; empty = those for which there is an address above, and the web"
+    )
+    callback_retry_s: tuple[float, ...] = Field(
+        (1, 5, 30, 120, 300), min_length=1, description="pauses between attempts; the last one repeats"
+    )
+    callback_give_up_s: float = Field(
+        259_200, gt=0, description="a callback this old that still fails is given up, and a case is opened"
+    )
     body_kib: int = 1024
     requests_per_min: int = Field(600, description="per buyer app; discover has its own, lower limit")
     discover_per_min: int = 120
     circle_km: float = 50
     max_items: int = 200
+    collect: Literal["negotiate", "bpp", "bap"] = Field(
+        "negotiate", description="who takes the money: as the buyer's app proposes, always we, or always the app"
+    )
+    grace_min: int = Field(10, ge=0, le=240, description="how long a reserved connector waits for its driver")
+    start_otp: Literal["off", "fleet", "all"] = Field(
+        "off",
+        description="whose charging starts only with a one-time password from the driver's telephone; a location with "
+        "`start_otp: true` wants one from everybody",
+    )
+    otp_life_s: int = Field(600, ge=60, le=3600, description="how long a one-time password holds")
     start_timeout_s: float = Field(
         60, gt=0, description="a sold start without effect is given up after this, and may be tried again"
     )
+    callback_hosts: tuple[str, ...] = Field(
+        (), description="hosts where callbacks may go besides the one the registry lists for the buyer app"
+    )
+    listed_hosts_private: bool = Field(
+        True, description="hosts the registry lists may be private; false where it takes whatever participants write"
+    )
     callback_hosts_private: bool = Field(
-        False, description="callbacks may go to private hosts that the registry does not list for the buyer app"
+        False, description="for trials on one machine: callbacks may go to any host, listed or not, private or not"
+    )
+
+
+class EnergyPricesConfig(_Section):
+    """Prices by the hour from a supplier, on top of the tariffs."""
+
+    source: str = Field(
+        "", description="file:PATH or openadr:URL (OpenADR 3: the list at `GET URL` is read); empty = none"
+    )
+    token: SecretStr | None = Field(None, description="sent to the URL as a bearer token")
+    every_s: float = Field(60, ge=1, description="how often the source is read")
+    markup: Annotated[float, Field(ge=-1000, le=1000)] = Field(
+        0, description="per kWh before tax, added to the prices of an OpenADR source"
     )
 
 
 class PaymentsConfig(_Section):
     """How money is collected."""
 
-    provider: Literal["simulated"] = "simulated"
+    provider: Literal["simulated", "orderpay"] = Field(
+        "simulated", description="`orderpay`: a gateway with orders, payments, refunds and webhooks, at gateway_url"
+    )
     public_url: str | None = Field(None, description="what drivers open; default the public listener")
+    gateway_url: str | None = Field(None, description="where the gateway's API is; https, or http on this machine")
+    key_id: str | None = Field(None, min_length=1, description="our name at the gateway (HTTP Basic)")
+    key_secret: SecretStr | None = Field(None, description="of `key_id`")
+    key_secret_file: Path | None = Field(None, description="a file with the same")
     webhook_secret: SecretStr | None = None
+    webhook_secret_file: Path | None = Field(None, description="a file with the same")
+    gateway_timeout_s: float = Field(10, gt=0, le=60, description="one call to the gateway")
+    reconcile_s: float = Field(
+        60, gt=0, description="how soon the gateway is asked about a payment that is not final; older ones more seldom"
+    )
+    hold_warn_s: float = Field(
+        21_600, ge=0, description="a hold that ends so soon before its order is billed opens a case"
+    )
     upi_vpa: str = "cpo@upi"
     upi_name: str = "Charge point operator"
     pattern: Literal["BUFFER_IN_QUOTE", "HOLD", "TOP_UP", "CPO_ABSORBS"] = "BUFFER_IN_QUOTE"
@@ -246,6 +375,38 @@ class PaymentsConfig(_Section):
         description="simulated gateway only: a confirm that names the reference we issued counts as paid",
     )
     settlement_account: dict[str, str] = Field(default_factory=dict)
+    postpaid: bool = Field(
+        False, description="orders may be confirmed unpaid, and are paid by their bill; a tariff may say otherwise"
+    )
+
+    @model_validator(mode="after")
+    def _reachable(self) -> PaymentsConfig:
+        if self.provider == "simulated":
+            return self
+        if self.gateway_url is None or self.key_id is None or not (self.key_secret or self.key_secret_file):
+            raise ValueError(f"{self.provider} needs gateway_url, key_id and key_secret (or key_secret_file)")
+        if not (self.webhook_secret or self.webhook_secret_file):
+            raise ValueError(f"{self.provider} needs webhook_secret (or webhook_secret_file)")
+        if not re.match(r"https://[^/]|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/|$)", self.gateway_url):
+            raise ValueError("gateway_url must begin with https://: our secret goes there")
+        return self
+
+
+class MessagesConfig(_Section):
+    """Texts to drivers' telephones (one-time passwords): handed to whoever can send them, over HTTP."""
+
+    url: str = Field("", description="takes each message by POST, signed; empty = nothing is sent")
+    secret: SecretStr | None = Field(None, description="what the messages are signed with (HMAC-SHA256)")
+    secret_file: Path | None = Field(None, description="a file with the same")
+    timeout_s: float = Field(5, gt=0, le=10, description="one attempt to hand a message over")
+
+    @model_validator(mode="after")
+    def _whole(self) -> MessagesConfig:
+        if self.url and not (self.secret or self.secret_file):
+            raise ValueError("url needs secret (or secret_file)")
+        if self.url and not re.match(r"https://[^/]|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/|$)", self.url):
+            raise ValueError("url must begin with https://: passwords go there")
+        return self
 
 
 class MqttConfig(_Section):
@@ -301,10 +462,30 @@ class LimitsConfig(_Section):
 
 
 class RetentionConfig(_Section):
-    """How long raw material is kept, in days. Session facts and money are kept 8 years."""
+    """How long raw material is kept, in days. Session facts, orders and the ledger are not deleted."""
 
     frames_days: int = 90
-    money_days: int = 2922
+    money_days: int = Field(
+        2922, ge=366, description="documents (invoices, notes, statements) older than this are deleted"
+    )
+
+
+class BooksConfig(_Section):
+    """Documents and statements."""
+
+    zone: str = Field("Asia/Kolkata", description="civil time in which months begin and end")
+    statements_day: int = Field(
+        3, ge=0, le=28, description="day of the month from which the last month's statements are made; 0 = by hand"
+    )
+
+    @field_validator("zone")
+    @classmethod
+    def _is_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"{value!r} is no time zone") from error
+        return value
 
 
 class FilesConfig(_Section):
@@ -340,12 +521,15 @@ class Config(_Section):
     api: ApiConfig = ApiConfig()
     beckn: BecknConfig = BecknConfig()
     payments: PaymentsConfig = PaymentsConfig()
+    energy_prices: EnergyPricesConfig = EnergyPricesConfig()
+    messages: MessagesConfig = MessagesConfig()
     mqtt: MqttConfig = MqttConfig()
     ble: BleConfig = BleConfig()
     storage: StorageConfig = StorageConfig()
     bus: BusConfig = BusConfig()
     limits: LimitsConfig = LimitsConfig()
     retention: RetentionConfig = RetentionConfig()
+    books: BooksConfig = BooksConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     files: FilesConfig = FilesConfig()
 
@@ -353,6 +537,12 @@ class Config(_Section):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser()
+
+    @model_validator(mode="after")
+    def _can_send_passwords(self) -> Config:
+        if self.beckn.start_otp != "off" and not self.messages.url:
+            raise ValueError("beckn.start_otp: somebody must send the passwords; set messages.url")
+        return self
 
     @property
     def sqlite_path(self) -> Path:
@@ -398,7 +588,7 @@ def load(path: Path | None, environ: dict[str, str] | None = None) -> Config:
 
 
 # Variables of ours that are no configuration of the server: its own file, the operator commands, tests, simulators.
-_NOT_KEYS = {"CONFIG", "URL", "API_KEY", "FAULT_SEEDS", "TEST_PG_DSN", "CHROMIUM"}
+_NOT_KEYS = {"CONFIG", "URL", "API_KEY", "FAULT_SEEDS", "FIRST_STORY", "STORIES", "TEST_PG_DSN", "CHROMIUM"}
 _NOT_OURS = "SIM_"
 
 

@@ -108,6 +108,10 @@ class Metrics:
         registry = self.registry
         self.links = Gauge("csms_links", "Chargers connected to this node", registry=registry)
         self.frames = Counter("csms_frames", "OCPP calls received", ["action"], registry=registry)
+        self.searches = Counter(
+            "csms_beckn_searches", "Searches of buyer apps, by how fresh a state they were shown", ["freshness"],
+            registry=registry,
+        )  # fmt: skip
         self.malformed = Counter("csms_frames_malformed", "Frames that were not OCPP", ["reason"], registry=registry)
         self.quarantined = Counter(
             "csms_frames_quarantined", "Money frames repaired or kept aside", ["outcome"], registry=registry
@@ -133,6 +137,12 @@ class Metrics:
         self.callbacks_waiting = Gauge("csms_beckn_callbacks_waiting", "Callbacks not yet delivered", registry=registry)
         self.money_waiting = Gauge(
             "csms_payments_waiting", "Captures, releases and refunds not yet done", registry=registry
+        )
+        self.gateway = Counter(
+            "csms_gateway",
+            "Dealings with the payment gateway: webhooks, questions, movements, and what came of each",
+            ["what", "outcome"],
+            registry=registry,
         )
         self.ack_seconds = Histogram(
             "csms_beckn_ack_seconds",

@@ -75,10 +75,14 @@ class Table(StrEnum):
     TICKETS = "tickets"
     TRACKERS = "trackers"
     DOCUMENTS = "documents"
+    DOCUMENT_PAGES = "document_pages"
+    REMITTANCES = "remittances"
+    CONSUMERS = "consumers"
     GATEWAY_EVENTS = "gateway_events"
     GATEWAY_REFS = "gateway_refs"
     PUBLICATIONS = "publications"
     PRICE_EVENTS = "price_events"
+    HOMES = "homes"
 
 
 class Put(IntEnum):
@@ -324,23 +328,182 @@ class PaymentLink:
     txn_ref: str
 
 
+class GatewayRefused(Exception):
+    """The gateway says no and would say so again. Nothing has moved; a person decides."""
+
+
+class GatewayAway(Exception):
+    """No answer, or a failure of the gateway's own: whether it acted is unknown. The same call is made again."""
+
+
+class UnreadableEvent(Exception):
+    """A genuine event whose content cannot be understood."""
+
+
+class MoneyState(StrEnum):
+    """What a gateway says of one attempt to pay."""
+
+    WAITING = "waiting"
+    AUTHORIZED = "authorized"  # held for us, or about to be captured by the gateway itself
+    CAPTURED = "captured"
+    FAILED = "failed"
+    VOIDED = "voided"  # a hold that ended without a capture: released or expired
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """What a gateway is asked to collect, and what is known of it there (table `gateway_refs`).
+
+    `receipt` is our name for it: the same for the same payment, sum and manner, and at most 40 characters.
+    `taken_minor` and `released_minor` are what our books take and give back of a hold in all, done or queued: a
+    gateway that captures once and gives the rest back by itself learns from them when that is due.
+    """
+
+    receipt: str
+    payment_id: str
+    amount_minor: int
+    currency: str
+    hold: bool
+    note: str = ""
+    expires_ms: int = 0
+    remote_id: str | None = None
+    remote_payment_id: str | None = None
+    taken_minor: int = 0
+    released_minor: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """Where the driver can pay now."""
+
+    remote_id: str
+    upi_intent: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteMoney:
+    """One attempt to pay, as the gateway knows it. `reason` says why it failed, `hold_ends_ms` when a hold lapses."""
+
+    remote_payment_id: str
+    state: MoneyState
+    amount_minor: int
+    currency: str
+    captured_minor: int = 0
+    refunded_minor: int = 0
+    reason: str | None = None
+    hold_ends_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteView:
+    """A collection as it stands at the gateway, with every attempt to pay it."""
+
+    remote_id: str
+    attempts: tuple[RemoteMoney, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """What came of a movement. Not done: the gateway has it and will say later; the same call tells."""
+
+    ref: str
+    is_done: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundNews:
+    """What a gateway says of a refund; `key` is empty when it is none of ours (made by hand at the gateway)."""
+
+    key: str | None
+    ref: str
+    amount_minor: int
+    state: str  # pending, done, failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayEvent:
+    """A webhook, read. Which collection it is about is told by whichever of the names is there."""
+
+    event_id: str
+    kind: str
+    at_ms: int | None = None
+    payment_id: str | None = None
+    receipt: str | None = None
+    remote_id: str | None = None
+    money: RemoteMoney | None = None
+    refund: RefundNews | None = None
+
+
 class Payments(Protocol):
-    """A payment gateway. Every call is idempotent by its key; calling twice moves money once."""
+    """A payment gateway (docs/payments.md). Every movement is idempotent by its key: asked twice it happens once.
+
+    All that goes over the network raises GatewayRefused or GatewayAway and takes a bounded time.
+    """
+
+    @property
+    def name(self) -> str:
+        """As configured, and in the path of its webhook."""
+        ...
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it keeps books elsewhere that have to be compared with ours."""
+        ...
 
     def link(self, request: PaymentRequest) -> PaymentLink:
         """The page and intent for a payment; no network, no side effect."""
         ...
 
-    async def capture(self, payment_id: str, amount_minor: int, key: str) -> str:
-        """Take `amount_minor` of a hold. Returns the gateway's reference."""
+    async def prepare(self, of: Collection) -> Prepared:
+        """Make it payable there: again for the same receipt gives the same remote order, with a fresh intent."""
         ...
 
-    async def release(self, payment_id: str, amount_minor: int, key: str) -> str:
-        """Give back `amount_minor` of a hold. Returns the gateway's reference."""
+    async def look(self, of: Collection) -> RemoteView | None:
+        """How it stands there; None when the gateway knows no such receipt."""
         ...
 
-    async def refund(self, payment_id: str, amount_minor: int, key: str) -> str:
-        """Return `amount_minor` of a captured payment to its source. Returns the gateway's reference."""
+    async def capture(self, of: Collection, amount_minor: int, key: str) -> Moved:
+        """Take `amount_minor` of a hold."""
+        ...
+
+    async def release(self, of: Collection, amount_minor: int, key: str) -> Moved:
+        """Give back `amount_minor` of a hold; of one that was captured whole, by a refund."""
+        ...
+
+    async def refund(self, of: Collection, amount_minor: int, key: str) -> Moved:
+        """Return `amount_minor` of a captured payment to its source. Never more than was captured."""
+        ...
+
+    def is_genuine(self, headers: Mapping[str, str], body: bytes) -> bool | None:
+        """Whether a webhook was signed with our secret, compared in constant time; None when there is no secret."""
+        ...
+
+    def event(self, headers: Mapping[str, str], body: bytes) -> GatewayEvent:
+        """Read a genuine webhook. Raises UnreadableEvent."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A text for somebody's telephone. `key` is the same when it is sent again; `code` stands in the text, too."""
+
+    key: str
+    to: str
+    purpose: str
+    text: str
+    code: str
+    expires_at: str
+
+
+class Messenger(Protocol):
+    """Whoever brings a text to a telephone."""
+
+    async def send(self, message: Message) -> None:
+        """Hand it over, in bounded time. Any exception means that it was not."""
         ...
 
 

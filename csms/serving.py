@@ -26,6 +26,7 @@ from csms.api.server import build_operator_app
 from csms.compose import System
 from csms.config import Config
 from csms.edges.public import guarded
+from csms.edges.sweeping import EVERY_S, Sweeper
 from csms.edges.tls import TlsProblem
 from csms.observe import configure_logging
 from csms.realworld import file_stamp
@@ -70,10 +71,12 @@ async def run(config: Config) -> None:
             raise ServeProblem(_taken("ocpp", config.ocpp.host, config.ocpp.port, error)) from error
         over_tls = await _listen_over_tls(system)
         operator = _listen(config.api.host, config.api.port, "api")
+        sweeper = Sweeper(loop.time)
         runners += [
             await _serve(build_operator_app(system), operator),
-            await _serve(_public_app(system), public),
+            await _serve(_public_app(system, sweeper), public),
         ]
+        system.spawn(_sweep(sweeper, runners[-1]))
         workers = [system.spawn(work) for work in system.work()]
         gc.collect()
         gc.freeze()
@@ -215,11 +218,17 @@ async def _serve(app: web.Application, listener: socket.socket) -> web.AppRunner
     return runner
 
 
-def _public_app(system: System) -> web.Application:
+async def _sweep(sweeper: Sweeper, runner: web.AppRunner) -> None:
+    """Until it is cancelled."""
+    while (server := runner.server) is not None:
+        sweeper.sweep(server.connections)
+        await asyncio.sleep(EVERY_S)
+
+
+def _public_app(system: System, sweeper: Sweeper) -> web.Application:
     @web.middleware
     async def safe(request: web.Request, handler: Any) -> web.StreamResponse:
-        answer: web.StreamResponse = await guarded(handler)(request)
-        return answer
+        return await sweeper.watch(request, guarded(handler))
 
     app = web.Application(middlewares=[safe], client_max_size=system.config.beckn.body_kib * 1024)
     app.add_routes(system.buyers.routes())

@@ -20,12 +20,14 @@ from rich.table import Table
 
 from simulators import scenario as stories
 from simulators.bap import Bap
-from simulators.beckn_schema import Schemas
+from simulators.beckn_schema import schemas_of
 from simulators.faults import FAULTS
 from simulators.fleet import FleetReport, run_fleet
+from simulators.gateway import Gateway
 from simulators.judge import Result
 from simulators.ocpp_charger import Charger, StoryError
 from simulators.signing import Identity, registry_entry, write_registry
+from simulators.tongue_v1 import DIALECTS
 from simulators.transcript import Entry, Transcript
 
 SEED_BYTES = 32
@@ -151,10 +153,11 @@ def bap(
         str | None,
         typer.Option("--signing-key", envvar="CSMS_SIM_SIGNING_KEY", help="Base64 seed; default: a new one."),
     ] = None,
+    dialect: Annotated[str, typer.Option("--dialect", help=f"What the buyer speaks: {', '.join(DIALECTS)}.")] = "v2",
     host: Annotated[str, typer.Option("--host", help="Where callbacks are received.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port")] = 0,
     schema: Annotated[
-        Path | None, typer.Option("--schema", help="Folder with beckn.yaml: check every callback.")
+        Path | None, typer.Option("--schema", help="Folder with beckn.yaml, or of 1.1.0: check every callback.")
     ] = None,
     item: Annotated[str | None, typer.Option("--item", help="Catalog item to buy; default: the charger's.")] = None,
     api_url: Annotated[str | None, typer.Option("--api-url", help="Operator API, to check the ledger.")] = None,
@@ -169,6 +172,8 @@ def bap(
     as_json: AsJson = False,
 ) -> None:
     """A buyer that really buys: plays stories of a buyer and a charger."""
+    if dialect not in DIALECTS:
+        raise typer.BadParameter(f"one of {', '.join(DIALECTS)}", param_hint="--dialect")
     wanted = [name for name in stories.names() if _load(name).order] if story == ["all"] else story
     loaded = [_load(name) for name in wanted]
     transcript = _transcript(quiet, as_json, brief)
@@ -176,7 +181,7 @@ def bap(
     platform = Bap(
         me,
         registry=registry,
-        schemas=Schemas(schema) if schema is not None else None,
+        schemas=schemas_of(schema) if schema is not None else None,
         host=host,
         port=port,
         transcript=transcript,
@@ -203,11 +208,39 @@ def bap(
                     seed=seed,
                     timeout_s=timeout,
                     transcript=transcript,
+                    dialect=dialect,
                 )
                 results.append(await stories.play(chosen, world))
             return results
 
     _finish(_run(go()), as_json)
+
+
+@app.command()
+def gateway(
+    webhook_url: Annotated[
+        str | None,
+        typer.Option("--webhook-url", help="Where events go, http://HOST:8090/payments/webhook/orderpay."),
+    ] = None,
+    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port")] = 8095,
+    key_id: Annotated[str, typer.Option("--key-id")] = "key_simulated",
+    key_secret: Annotated[
+        str | None,
+        typer.Option("--key-secret", envvar="CSMS_SIM_GATEWAY_SECRET", help="Of the key; default: a new one."),
+    ] = None,
+    webhook_secret: Annotated[
+        str | None,
+        typer.Option("--webhook-secret", envvar="CSMS_SIM_WEBHOOK_SECRET", help="Events are signed with it; as above."),
+    ] = None,
+    hold_life: Annotated[float, typer.Option("--hold-life", min=0, help="Seconds until a hold ends.")] = 604_800,
+) -> None:
+    """A payment gateway with books of its own; drivers pay by POST /sim/pay."""
+    made = Gateway(webhook_url, host=host, port=port, key_id=key_id)
+    made.key_secret = key_secret or made.key_secret
+    made.webhook_secret = webhook_secret or made.webhook_secret
+    made.books.hold_life_s = hold_life
+    _run(_open(made))
 
 
 @app.command("stories")
@@ -236,6 +269,12 @@ async def _stand(made: Charger) -> None:
             await made.wait_online(30)
         except StoryError as silence:
             console.print(f"{silence}; {made.refusals[-1] if made.refusals else 'no answer'}; still trying")
+        await asyncio.Event().wait()
+
+
+async def _open(made: Gateway) -> None:
+    async with made:
+        console.print(f"gateway {made.url}, key {made.key_id}:{made.key_secret}, webhooks {made.webhook_secret}")
         await asyncio.Event().wait()
 
 

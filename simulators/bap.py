@@ -11,7 +11,7 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -20,10 +20,11 @@ from typing import Any, Self
 import aiohttp
 from aiohttp import web
 
-from simulators.beckn_schema import Schemas
-from simulators.bodies import DOMAIN, Json
+from simulators.beckn_schema import ClassicSchemas, EverySchema, Schemas
+from simulators.bodies import Json
 from simulators.clock import wall_ms, written
 from simulators.signing import Identity, SignatureError, read_registry, sign, signer, verify
+from simulators.tongues import V2_HEADER
 from simulators.transcript import Transcript
 
 PREFIX = "/bap/receiver"
@@ -90,7 +91,7 @@ class Bap:
 
     identity: Identity
     registry: Path | None = None
-    schemas: Schemas | None = None
+    schemas: Schemas | ClassicSchemas | EverySchema | None = None
     strict: bool = False
     host: str = "127.0.0.1"
     port: int = 0
@@ -98,6 +99,7 @@ class Bap:
     transcript: Transcript = field(default_factory=Transcript)
     received: list[Callback] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    patches: list[tuple[str, Json]] = field(default_factory=list)  # sessions told to a tracking address: (name, body)
     uri: str = ""
     _runner: web.AppRunner | None = None
     _client: aiohttp.ClientSession | None = None
@@ -106,6 +108,7 @@ class Bap:
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=MAX_BODY)
         app.router.add_post(f"{PREFIX}/{{action:.+}}", self._receive)
+        app.router.add_patch(f"{PREFIX}/sessions/{{name}}", self._patched)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self.host, self.port)
@@ -125,18 +128,18 @@ class Bap:
 
     # -- sending -------------------------------------------------------------------------------------------------
 
-    def context(self, action: str, transaction_id: str, bpp: tuple[str, str] | None) -> Json:
-        """A fresh context; `bpp` is (bpp_id, bpp_uri), absent in a discover."""
+    def context(
+        self, action: str, transaction_id: str, bpp: tuple[str, str] | None, header: Mapping[str, Any] = V2_HEADER
+    ) -> Json:
+        """A fresh context; `bpp` is (bpp_id, bpp_uri), absent in a discover; `header` says the dialect."""
         context: Json = {
-            "version": "2.0.0",
+            **header,
             "action": action,
-            "domain": DOMAIN,
             "bap_id": self.identity.subscriber_id,
             "bap_uri": self.uri,
             "transaction_id": transaction_id,
             "message_id": str(uuid.uuid4()),
             "timestamp": written(wall_ms()),
-            "ttl": "PT30S",
         }
         return context | ({"bpp_id": bpp[0], "bpp_uri": bpp[1]} if bpp else {})
 
@@ -213,6 +216,14 @@ class Bap:
         mine = [c for c in genuine if c.context.get("transaction_id") == transaction_id]
         return [c for c in mine if action is None or c.action == action]
 
+    async def _patched(self, request: web.Request) -> web.Response:
+        """A session told to the address that a `track` gave (BECKN 5.6)."""
+        body = await request.json()
+        async with self._news:
+            self.patches.append((request.match_info["name"], body))
+            self._news.notify_all()
+        return web.json_response({})
+
     async def _receive(self, request: web.Request) -> web.Response:
         raw = await request.read()
         path = request.match_info["action"]
@@ -272,7 +283,12 @@ class Bap:
     def _answer(
         self, context: Json, status: int, fault: str | None = None, headers: dict[str, str] | None = None
     ) -> web.Response:
-        """Shape C of BECKN 1.3."""
+        """Shape C of BECKN 1.3, or shape A for generation 1."""
+        if str(context.get("version", "")).startswith("1."):
+            told: Json = {"message": {"ack": {"status": "ACK" if fault is None else "NACK"}}}
+            if fault is not None:
+                told["error"] = {"code": "30000", "message": fault}
+            return web.json_response(told, status=status, headers=headers)
         body: Json = {
             "transaction_id": str(context.get("transaction_id", "")),
             "timestamp": written(wall_ms()),

@@ -17,6 +17,8 @@ from simulators.bodies import BASE
 # The classic context the v2 file refers to is not in the folder; it names no required member (BECKN 1.4).
 CLASSIC = "https://raw.githubusercontent.com/beckn/protocol-specifications/refs/heads/master/api/transaction/build/transaction.yaml"
 CONTEXT_STUB = {"components": {"schemas": {"Context": {"type": "object"}}}}
+# The networks whose own rules the layer-2 file is.
+CLOSED_DOMAINS = frozenset({"ev-charging:uei", "dent:ev-charging:0.1.0"})
 CLASSIC_CONTEXT = f"{CLASSIC}#/components/schemas/Context"
 
 
@@ -101,3 +103,61 @@ def _tell(validator: Any, body: Any, where: str = "") -> list[str]:
         f"{where}/{'/'.join(str(step) for step in fault.instance_path)}: {fault.message[:300]}"
         for fault in validator.iter_errors(body)
     ]
+
+
+class ClassicSchemas:
+    """The validators of generation 1, by action, out of one or more OpenAPI files (core 1.1.1, a layer-2 rule set)."""
+
+    def __init__(self, *files: Path) -> None:
+        self._documents = {f"file:///{path.name}": _load(path) for path in files}
+        self._registry: Any = jsonschema_rs.Registry([*self._documents.items()])
+        self._actions: dict[tuple[str, str], Any] = {}
+
+    def faults(self, action: str, body: dict[str, Any]) -> list[str]:
+        """What `body` breaks as a message of `action`; `rating_categories` stands in no schema (BECKN 5.6)."""
+        if action == "rating_categories":
+            return []
+        found = []
+        for uri, document in self._documents.items():
+            if f"/{action}" not in document["paths"]:
+                return [f"no such action: {action}"]
+            held = _without_error_type(body) if "layer2" in uri else body
+            found += [f"{uri.rpartition('/')[2]}: {fault}" for fault in _tell(self._validator(uri, action), held)]
+        return found
+
+    def _validator(self, uri: str, action: str) -> Any:
+        if (uri, action) not in self._actions:
+            pointer = f"/paths/~1{action}/post/requestBody/content/application~1json/schema"
+            self._actions[uri, action] = jsonschema_rs.Draft202012Validator(
+                {"$ref": f"{uri}#{pointer}"}, registry=self._registry, validate_formats=True
+            )
+        return self._actions[uri, action]
+
+
+def _without_error_type(body: dict[str, Any]) -> dict[str, Any]:
+    """An error may say its `type` (BECKN 1.8); the closed rules of one network, and of that one only, forbid it."""
+    if "error" not in body or body["context"].get("domain") in CLOSED_DOMAINS:
+        return body
+    return {**body, "error": {name: value for name, value in body["error"].items() if name != "type"}}
+
+
+class EverySchema:
+    """Both generations: a message is held to the one its context names."""
+
+    def __init__(self, second: Schemas, first: ClassicSchemas) -> None:
+        self._second, self._first = second, first
+
+    def faults(self, action: str, body: dict[str, Any]) -> list[str]:
+        """As theirs."""
+        is_first = str(body.get("context", {}).get("version", "")).startswith("1.")
+        return (self._first if is_first else self._second).faults(action, body)
+
+
+def schemas_of(folder: Path) -> Schemas | ClassicSchemas:
+    """The checks a folder holds: `beckn.yaml` with its packs, or the OpenAPI files of generation 1."""
+    if (folder / "beckn.yaml").is_file():
+        return Schemas(folder)
+    files = [path for path in sorted(folder.glob("*.yaml")) if "/on_search" in _load(path).get("paths", {})]
+    if not files:
+        raise FileNotFoundError(f"{folder} holds neither beckn.yaml nor an OpenAPI file with /on_search")
+    return ClassicSchemas(*files)

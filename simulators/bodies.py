@@ -30,6 +30,7 @@ class Person:
     name: str = "A. Rao"
     phone: str = "+919812345678"
     email: str | None = None
+    tax_id: str | None = None  # a firm's, for its invoices
 
     def body(self) -> Json:
         body: Json = {
@@ -40,7 +41,8 @@ class Person:
             "beckn:displayName": self.name,
             "beckn:telephone": self.phone,
         }
-        return body | ({"beckn:email": self.email} if self.email else {})
+        body |= {"beckn:email": self.email} if self.email else {}
+        return body | ({"beckn:taxID": self.tax_id} if self.tax_id else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,18 @@ def update(order: Json, *, session_status: str, order_status: str) -> Json:
     if "beckn:payment" in order:
         body["beckn:payment"] = order["beckn:payment"]
     return {"order": body}
+
+
+def with_otp(message: Json, otp: str | None) -> Json:
+    """The same message with the driver's one-time password, where the guide's prose has it (BECKN 4.8)."""
+    if otp is not None:
+        order = message["order"]
+        fulfillment = order.setdefault(
+            "beckn:fulfillment",
+            {"@context": CORE, "@type": "beckn:Fulfillment", "beckn:id": "ful-1", "beckn:mode": "RESERVATION"},
+        )
+        fulfillment["beckn:authorization"] = {"type": "OTP", "value": otp}
+    return message
 
 
 def status(order_id: str) -> Json:

@@ -115,7 +115,7 @@ def _figures(order: dict[str, Any], buyer: Buyer, result: Result) -> None:
 
 def _judge_cancelled(buyer: Buyer, result: Result) -> None:
     answers = buyer.bap.messages(buyer.transaction_id, "on_cancel")
-    if not answers or Bill(answers[-1].order).order_status != "CANCELLED":
+    if not answers or buyer.read(answers[-1]).order_status != "CANCELLED":
         result.reasons.append("the order is not CANCELLED")
     if result.delivered_kwh:
         result.reasons.append(f"a cancelled order delivered {result.delivered_kwh} kWh")
@@ -171,5 +171,4 @@ def _judge_money(quote: Quote, buyer: Buyer, bill: Bill, metered: Decimal, expec
 
 def _was_due(buyer: Buyer, bill: Bill) -> bool:
     """Whether the seller had to ask for more, paid by now or not."""
-    first_payment = Decimal(str(buyer.payment.get("beckn:amount", {}).get("value", 0)))
-    return bill.value > first_payment + MONEY_TOLERANCE
+    return bill.value > buyer.asked + MONEY_TOLERANCE

@@ -19,6 +19,7 @@ THRESHOLD = re.compile(r"(?:from|at|above|>=|≥)\s*(\d+(?:\.\d+)?)\s*kWh", re.I
 PROVISION = re.compile(r"over(charge|age)|buffer|provision", re.IGNORECASE)
 FINDER = re.compile(r"finder", re.IGNORECASE)
 IDLE = re.compile(r"idle", re.IGNORECASE)
+REFUNDED = frozenset({"REFUNDED", "PARTIALLY_REFUNDED"})
 ZERO_SESSION_KWH = Decimal("0.01")  # below this no service fee is charged (BECKN 6.2)
 
 
@@ -165,6 +166,21 @@ class Bill:
     @property
     def payment_amount(self) -> Decimal:
         return exact(self.payment.get("beckn:amount", {}).get("value", 0))
+
+    @property
+    def payment_id(self) -> str:
+        return str(self.payment.get("beckn:id", ""))
+
+    @property
+    def refunds(self) -> dict[str, Decimal]:
+        """What went back by this message: payment id -> amount."""
+        return {self.payment_id: self.payment_amount} if self.payment_status in REFUNDED else {}
+
+    @property
+    def due(self) -> Decimal:
+        """What the final bill still asks for."""
+        asks = self.order_status == "COMPLETED" and self.payment_status in {"PENDING", "INITIATED"}
+        return self.payment_amount if asks else ZERO
 
     @property
     def idle_fee(self) -> Decimal:

@@ -28,12 +28,13 @@ import aiohttp
 
 from simulators.bap import Bap, NackedError, NoCallbackError, RefusedError
 from simulators.bodies import Person
-from simulators.buyer import Buyer, Item
+from simulators.buyer import Buyer
 from simulators.clock import EPOCH, wall_ms, written
 from simulators.judge import Expectation, Result, judge
 from simulators.ledger import LedgerError, ledger_of
 from simulators.ocpp_charger import Charger, StoryError
 from simulators.physics import Vehicle
+from simulators.tongue_v1 import tongue
 from simulators.transcript import Transcript
 
 SECTIONS = {"name", "title", "charger", "order", "step", "expect"}
@@ -81,6 +82,7 @@ class World:
     person: Person = field(default_factory=Person)
     transcript: Transcript = field(default_factory=Transcript)
     charger: Charger | None = None  # one that runs already; else the story makes its own
+    dialect: str = "v2"  # what the buyer speaks: one of `tongue_v1.DIALECTS`
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------
@@ -192,7 +194,14 @@ async def _play(scenario: Scenario, world: World, charger: Charger, result: Resu
     if scenario.order is not None:
         if world.bap is None:
             raise StoryError(f"{scenario.name} has an order: it needs a buyer platform")
-        buyer = Buyer(world.bap, world.bpp_uri, world.bpp_id, person=world.person, timeout_s=world.timeout_s)
+        buyer = Buyer(
+            world.bap,
+            world.bpp_uri,
+            world.bpp_id,
+            person=world.person,
+            timeout_s=world.timeout_s,
+            tongue=tongue(world.dialect),
+        )
         buyer.begin()
     first_session, first_complaint = len(charger.truth), len(charger.complaints)
     first_problem = len(world.bap.problems) if world.bap is not None else 0
@@ -310,8 +319,8 @@ class Play:
         await buyer.init(order.get("collected_by", "BPP"))
         await buyer.pay(hold=order.get("pattern") == "HOLD")
         confirmed = await buyer.confirm()
-        if confirmed.get("beckn:orderStatus") != "CONFIRMED":
-            raise StoryError(f"confirmed order is {confirmed.get('beckn:orderStatus')}")
+        if (status := buyer.read(confirmed).order_status) != "CONFIRMED":
+            raise StoryError(f"confirmed order is {status}")
 
     async def _do_start(self) -> None:
         await self._buyer.start(self.world.timeout_s)
@@ -341,13 +350,20 @@ class Play:
         """The unsolicited word that it goes on again, after an interruption."""
         buyer = self._buyer
         told = buyer.bap.messages(buyer.transaction_id, "on_status")
-        if not any(_session_status(c.order) == "INTERRUPTED" for c in told):
+        if not any(buyer.read(c).session_status == "INTERRUPTED" for c in told if c.order):
             await buyer.wait_interrupted(self.world.timeout_s)
         position = max(
-            i for i, c in enumerate(buyer.bap.received) if c.order and _session_status(c.order) == "INTERRUPTED"
+            i
+            for i, c in enumerate(buyer.bap.received)
+            if c.order
+            and c.context.get("transaction_id") == buyer.transaction_id
+            and buyer.read(c).session_status == "INTERRUPTED"
         )
         await buyer.wait_for(
-            "on_status", lambda c: _session_status(c.order) == "ACTIVE", after=position, timeout_s=self.world.timeout_s
+            "on_status",
+            lambda c: buyer.read(c).session_status == "ACTIVE",
+            after=position,
+            timeout_s=self.world.timeout_s,
         )
 
     async def _do_bill(self) -> None:
@@ -365,11 +381,8 @@ class Play:
 
     async def _do_refunded(self) -> None:
         """The seller says that money went back."""
-        await self._buyer.wait_for(
-            "on_status",
-            lambda c: c.order.get("beckn:payment", {}).get("beckn:beneficiary") == "BUYER",
-            timeout_s=self.world.timeout_s,
-        )
+        buyer = self._buyer
+        await buyer.wait_for("on_status", lambda c: bool(buyer.read(c).refunds), timeout_s=self.world.timeout_s)
 
     async def _do_pay_due(self) -> None:
         await self._buyer.pay_due(self.world.timeout_s)
@@ -380,11 +393,14 @@ class Play:
     async def _do_support(self) -> None:
         await self._buyer.support()
 
-    def _choose(self, items: list[Item]) -> Item:
+    def _choose(self, items: list[Any]) -> Any:
         wanted = self.world.item or self.world.charger_id
         exact = [item for item in items if item.id == wanted]
-        near = [i for i in items if wanted in i.id or wanted in str(i.attributes.get("evseId", ""))]
+        near = [item for item in items if wanted in item.names]
         chosen = exact or near or (items if len(items) == 1 else [])
+        # Where a network tells a booking from a walk-in, the buyer takes what fits.
+        for_now = _slot(self.scenario.order or {}) is None
+        chosen = [item for item in chosen if getattr(item, "is_spot", for_now) is for_now] or chosen
         if not chosen:
             raise StoryError(f"no item for {wanted} among {[item.id for item in items]}")
         return chosen[0]
@@ -397,10 +413,6 @@ def _slot(order: dict[str, Any]) -> tuple[str, str] | None:
     end = begin + timedelta(minutes=order.get("slot_minutes", 30))
     first, last = ((at - EPOCH) // timedelta(milliseconds=1) for at in (begin, end))
     return written(first), written(last)
-
-
-def _session_status(order: dict[str, Any]) -> str:
-    return str(order.get("beckn:fulfillment", {}).get("beckn:deliveryAttributes", {}).get("sessionStatus", ""))
 
 
 def new_charger_id(prefix: str = "SIM") -> str:

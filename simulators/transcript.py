@@ -79,7 +79,9 @@ def _brief_message(body: dict[str, Any]) -> str | None:
         return f"NACK {error}" if body.get("ack_status") == "NACK" else None
     order = message.get("order") if isinstance(message, dict) else None
     parts = [f"Beckn {context.get('action')}"]
-    if isinstance(order, dict):
+    if isinstance(order, dict) and "items" in order:
+        parts += _brief_order_v1(order)
+    elif isinstance(order, dict):
         delivery = (order.get("beckn:fulfillment") or {}).get("beckn:deliveryAttributes") or {}
         payment, value = order.get("beckn:payment") or {}, order.get("beckn:orderValue") or {}
         parts += [str(order.get("beckn:orderStatus")), str(delivery.get("sessionStatus") or "")]
@@ -93,6 +95,22 @@ def _brief_message(body: dict[str, Any]) -> str | None:
     if body.get("error"):
         parts.append(f"error {body['error']}")
     return " ".join(part for part in parts if part)
+
+
+def _brief_order_v1(order: dict[str, Any]) -> list[str]:
+    """An order of generation 1: state, energy, worth, the last payment."""
+    fulfillment = (order.get("fulfillments") or [{}])[0]
+    parts = [str(order.get("status") or ""), str(fulfillment.get("state", {}).get("descriptor", {}).get("code") or "")]
+    allocated = order["items"][0].get("quantity", {}).get("allocated", {}).get("measure") if order["items"] else None
+    if allocated:
+        parts.append(f"{allocated.get('value')} {allocated.get('unit')}")
+    price = order.get("quote", {}).get("price")
+    if price:
+        parts.append(f"worth {price.get('value')} {price.get('currency')}")
+    for payment in order.get("payments") or []:
+        amount = payment.get("params", {}).get("amount")
+        parts.append(f"payment {payment.get('status') or ''} {amount if amount is not None else ''}".rstrip())
+    return parts
 
 
 @dataclass(slots=True)

@@ -46,6 +46,13 @@ def b64(raw: bytes) -> str:
     return base64.b64encode(raw).decode()
 
 
+def toml(value: Any) -> str:
+    """A value as TOML has it: JSON but for tables."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(name)} = {toml(inner)}" for name, inner in value.items()) + "}"
+    return json.dumps(value)
+
+
 class Server:
     """One server, startable again and again on the same data."""
 
@@ -93,6 +100,8 @@ class Server:
                 "provider_name": "Test CPO",
                 "requests_per_min": 100_000,
                 "discover_per_min": 100_000,
+                "scan_area": 0,  # tests look more than they buy
+                "scan_total": 0,
                 "callback_retry_s": [0.2, 0.5, 1, 1, 1],
             },
             "limits": dict(LIMITS),
@@ -103,7 +112,7 @@ class Server:
         lines = [f"data_dir = {json.dumps(str(self.data_dir))}"]
         for name, values in sections.items():
             lines.append(f"[{name}]")
-            lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+            lines += [f"{key} = {toml(value)}" for key, value in values.items()]
         return "\n".join(lines) + "\n"
 
     def join(self, *entries: dict[str, str]) -> None:

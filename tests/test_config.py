@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from typer.testing import CliRunner
 
 from csms.cli import app
 from csms.config import ConfigProblem, load
+from csms.settings import ServeProblem, gateway
 
 
 @pytest.mark.parametrize(
@@ -80,3 +83,46 @@ def test_the_check_finds_what_serving_would_trip_over(
     answer = CliRunner().invoke(app, ["config", "check"])
     assert answer.exit_code == 2
     assert where in answer.stderr
+
+
+GATEWAY = """
+[payments]
+provider = "orderpay"
+gateway_url = "https://api.gateway.example"
+key_id = "k"
+key_secret = "s"
+webhook_secret = "w"
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("https://", "http://"), "gateway_url must begin with https"),
+        (("https://api.gateway.example", "http://127.0.0.1.evil.example"), "gateway_url must begin with https"),
+        (('key_secret = "s"\n', ""), "needs gateway_url, key_id and key_secret"),
+        (('webhook_secret = "w"\n', ""), "needs webhook_secret"),
+    ],
+)
+def test_a_gateway_without_what_it_needs_is_refused(tmp_path: Path, change: tuple[str, str], said: str) -> None:
+    path = tmp_path / "csms.toml"
+    path.write_text(GATEWAY, encoding="utf-8")
+    assert load(path, {}).payments.provider == "orderpay"
+    path.write_text(GATEWAY.replace(*change), encoding="utf-8")
+    with pytest.raises(ConfigProblem, match=said):
+        load(path, {})
+
+
+def test_the_secrets_of_a_gateway_come_from_files(tmp_path: Path) -> None:
+    path, secret = tmp_path / "csms.toml", tmp_path / "secret"
+    text = GATEWAY.replace('key_secret = "s"', f'key_secret_file = "{secret}"')
+    path.write_text(text.replace('webhook_secret = "w"', f'webhook_secret_file = "{secret}"'), encoding="utf-8")
+    with pytest.raises(ServeProblem, match=r"key_secret_file|webhook_secret_file"):
+        gateway(load(path, {}), "http://pay.example")
+    secret.write_text("shh\n", encoding="utf-8")
+    made = gateway(load(path, {}), "http://pay.example")
+    signed = hmac.new(b"shh", b"{}", hashlib.sha256).hexdigest()
+    assert made.is_genuine({"X-Orderpay-Signature": signed}, b"{}") is True
+    secret.write_text("\n", encoding="utf-8")
+    with pytest.raises(ServeProblem, match="empty"):
+        gateway(load(path, {}), "http://pay.example")

@@ -13,12 +13,15 @@ from beckn_adapter.errors import BecknError
 from beckn_adapter.speaking import Aggregate, Contact, Json, Shown, Speaker
 from beckn_adapter.v2 import encode
 from beckn_adapter.v2.decode import decode
-from beckn_adapter.v2.items import catalog_json
+from beckn_adapter.v2.items import catalogs_json
 from csms.domain.order import Order, Payment
 from csms.domain.refusal import Refusal, Why
 
 ACTIONS: Final = frozenset(
-    {"discover", "select", "init", "confirm", "status", "update", "cancel", "rating", "support", "track"}
+    {
+        *("discover", "select", "init", "confirm", "status", "update", "cancel", "rating", "support", "track"),
+        "on_catalog_publish",
+    }
 )
 
 
@@ -39,9 +42,8 @@ class V2Codec:
     def on_discover(
         self, reply: Json, provider: ProviderView, items: Sequence[ItemView], offers: Sequence[OfferView]
     ) -> Json:
-        speaker, catalogs = self.speaker, []
-        if items:
-            catalogs = [catalog_json(provider, items, offers, speaker.bpp, connector_enum=speaker.connector_enum)]
+        speaker = self.speaker
+        catalogs = catalogs_json(provider, items, offers, speaker.bpp, connector_enum=speaker.connector_enum)
         return encode.on_discover(reply, catalogs, speaker)
 
     def on_select(self, reply: Json, order: Order, shown: Shown) -> Json:

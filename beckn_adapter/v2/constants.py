@@ -14,6 +14,7 @@ SETTLEMENT_PACK: Final = f"{_SCHEMAS}/PaymentSettlement/v1/context.jsonld"
 
 VERSION: Final = "2.0.0"
 DOMAIN_PREFIX: Final = "beckn.one:deg:ev-charging"
+UBC_DOMAINS: Final = (DOMAIN_PREFIX, f"{DOMAIN_PREFIX}:*")  # the national network's (BECKN 0.1)
 
 KWH: Final = {"unitText": "Kilowatt Hour", "unitCode": "KWH", "unitQuantity": 1}
 MINUTE: Final = {"unitText": "Minute", "unitCode": "MIN", "unitQuantity": 1}

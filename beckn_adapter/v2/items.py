@@ -18,7 +18,7 @@ from beckn_adapter.catalog import (
     parking_word,
     vehicle_types,
 )
-from beckn_adapter.envelope import Endpoint
+from beckn_adapter.envelope import Endpoint, serialise
 from beckn_adapter.v2.constants import (
     CORE,
     KWH,
@@ -39,6 +39,9 @@ _POWER_TYPES = {
     PowerType.DC: "DC",
 }
 _VEHICLES = frozenset({"2-WHEELER", "3-WHEELER", "4-WHEELER"})
+# What peers take in one piece (BECKN 8.4). Offers, which every catalog repeats, have what items leave.
+MAX_CATALOG_BYTES = 200_000
+PAGE_BYTES = 150_000
 _LAST_SECOND = "23:59:59"
 
 
@@ -59,6 +62,7 @@ def catalog_json(
     *,
     connector_enum: str = "v1",
     network_id: Sequence[str] = (),
+    catalog_id: str | None = None,
 ) -> Json:
     """One operator's catalog. Unpublishable items are left out, and so is every offer that then covers nothing."""
     shown = [item for item in items if why_unpublishable(item, connector_enum) is None]
@@ -66,7 +70,7 @@ def catalog_json(
     catalog: Json = {
         "@context": CORE,
         "@type": "beckn:Catalog",
-        "beckn:id": f"catalog-ev-{provider.provider_id}",
+        "beckn:id": catalog_id or catalog_id_of(provider.provider_id, 1),
         "beckn:descriptor": descriptor(provider.name, provider.short_desc),
         "beckn:providerId": provider.provider_id,
         "beckn:bppId": bpp.subscriber_id,
@@ -77,6 +81,49 @@ def catalog_json(
     if covering:
         catalog["beckn:offers"] = [offer_json(offer, only=ids) for offer in covering]
     return catalog
+
+
+def catalog_id_of(provider_id: str, number: int) -> str:
+    """An operator has one catalog; what does not fit into it is in numbered ones (BECKN 4.4)."""
+    return f"catalog-ev-{provider_id}" + (f"-{number}" if number > 1 else "")
+
+
+def catalogs_json(
+    provider: ProviderView,
+    items: Iterable[ItemView],
+    offers: Sequence[OfferView],
+    bpp: Endpoint,
+    *,
+    connector_enum: str = "v1",
+) -> list[Json]:
+    """The operator's catalogs, in the order of the items and none larger than MAX_CATALOG_BYTES; [] for no items."""
+    pages: list[list[ItemView]] = []
+    room = 0
+    for item in items:
+        if why_unpublishable(item, connector_enum) is not None:
+            continue
+        size = weight(item, connector_enum)
+        if size > room:
+            pages.append([])
+            room = PAGE_BYTES
+        pages[-1].append(item)
+        room -= size
+    return [
+        catalog_json(
+            provider,
+            page,
+            offers,
+            bpp,
+            connector_enum=connector_enum,
+            catalog_id=catalog_id_of(provider.provider_id, number),
+        )
+        for number, page in enumerate(pages, 1)
+    ]
+
+
+def weight(item: ItemView, connector_enum: str = "v1") -> int:
+    """How many bytes an item takes in a catalog, its mentions in offers included."""
+    return len(serialise(item_json(item, connector_enum=connector_enum))) + 2 * (len(item.item_id.encode()) + 3)
 
 
 def item_json(item: ItemView, *, connector_enum: str = "v1", network_id: Sequence[str] = ()) -> Json:

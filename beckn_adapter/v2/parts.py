@@ -148,6 +148,9 @@ def buyer_of(order: Mapping[str, object]) -> Buyer:
         tax_id=text_of(buyer, "taxID"),
         vehicle_make=text_of(attributes, "vehicleMake"),
         vehicle_model=text_of(attributes, "vehicleModel"),
+        # No schema has these; who sends them all the same is known by them (BECKN 7.4).
+        vpa=text_of(buyer, "vpa"),
+        vehicle_id=text_of(attributes, "vehicleId") or text_of(attributes, "vin") or text_of(attributes, "evccId"),
     )
 
 

@@ -47,7 +47,7 @@ class CaseQuery(PageQuery):
 
 
 class ResolveIn(Body):
-    """What was found and done."""
+    """What was found and done. `apply` also does what the case waits for."""
 
     resolution: Annotated[
         str,
@@ -58,6 +58,10 @@ class ResolveIn(Body):
             validation_alias=AliasChoices("resolution", "note", "reason", "text"),
         ),
     ]
+    action: Literal["close", "apply"] = Field(
+        default="close",
+        description="`apply`: let the late fact move money (LATE_FACT), or read the frame again (QUARANTINE)",
+    )
 
 
 @route("GET", "/api/v1/cases", query=CaseQuery, answer=Page[Case], summary="Cases, newest first")
@@ -88,14 +92,18 @@ async def show_case(call: Call[None, None]) -> Case:
     return _view(await call.system.store.read(lambda tx: _case(tx, call.path["id"])))
 
 
-@route("POST", "/api/v1/cases/{id}/resolve", body=ResolveIn, answer=Case, errors=[404], summary="Close a case")
+@route("POST", "/api/v1/cases/{id}/resolve", body=ResolveIn, answer=Case, errors=[404, 409], summary="Close a case")
 async def resolve_case(call: Call[None, ResolveIn]) -> Case:
-    """Say what was found and done. It moves no money and changes no session by itself."""
+    """Say what was found and done. Unless it says `apply`, it moves no money and changes no session by itself."""
+    if call.body.action == "apply":
+        await _apply(call)
     case_id, now_ms, resolution = call.path["id"], call.now_ms(), call.body.resolution
 
     def work(tx: Tx) -> Row:
         tx.take(Table.CASES, id=case_id)
         row = _case(tx, case_id)
+        if row["state"] == "resolved" and call.body.action == "apply":
+            return row  # applying closed it
         if row["state"] == "resolved":
             raise Refusal(Why.WRONG_STATE, f"The case was resolved at {time(row['resolved_ms'])}.")
         changed = {"state": "resolved", "resolved_ms": now_ms, "resolution": resolution}
@@ -111,6 +119,19 @@ async def resolve_case(call: Call[None, ResolveIn]) -> Case:
         return {**row, **changed}
 
     return _view(await call.system.store.transact(work))
+
+
+async def _apply(call: Call[None, ResolveIn]) -> None:
+    row = await call.system.store.read(lambda tx: _case(tx, call.path["id"]))
+    if row["state"] == "resolved":
+        raise Refusal(Why.WRONG_STATE, f"The case was resolved at {time(row['resolved_ms'])}.")
+    kept = json.loads(row["data"]).get("quarantine_id")
+    if row["type"] == "LATE_FACT" and row["session_id"] is not None:
+        await call.system.charging.take_late(row["session_id"], call.who.name)
+    elif row["type"] == "QUARANTINE" and kept is not None:
+        await call.system.again.read(kept, None, call.who.name)
+    else:
+        raise Refusal(Why.WRONG_STATE, f"A case of the type {row['type']} waits for nothing that could be applied.")
 
 
 def _case(tx: ReadTx, case_id: str) -> Row:

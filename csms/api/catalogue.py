@@ -234,6 +234,17 @@ async def _delete(call: Call[None, None], table: Table, name: str) -> None:
 # -- locations
 
 
+def one_of(tx: ReadTx, location_id: str) -> dict[str, Any]:
+    """A location as it was put. Refusal(UNKNOWN_TARGET)."""
+    found: dict[str, Any] = json.loads(_one(tx, Table.LOCATIONS, "location", location_id)["data"])
+    return found
+
+
+def chargers_of(tx: ReadTx) -> dict[str, str | None]:
+    """Every charger, and the location it says it is at."""
+    return _chargers(tx)
+
+
 def _chargers(tx: ReadTx) -> dict[str, str | None]:
     return {row["id"]: row["location_id"] for row in tx.many(Table.STATIONS, order="id", deleted=0)}
 

@@ -84,6 +84,8 @@ class Order(View):
     final: Price | None
     cancellation_fee: Price | None
     collected_by: str | None
+    fleet_id: str | None = Field(description="the fleet or loyalty programme whose price it has")
+    on_account: bool = Field(description="that fleet pays for it by the month")
     payment: PaymentView | None
     payments: list[PaymentView] = Field(description="the payment, then refunds and top-ups")
     delivered_wh: int | None
@@ -111,6 +113,7 @@ class OrderQuery(PageQuery):
     session_id: str | None = None
     network: str | None = None
     bap_id: str | None = None
+    fleet_id: str | None = None
     transaction_id: str | None = None
     token: str | None = None
 
@@ -156,6 +159,7 @@ async def list_orders(call: Call[OrderQuery, None]) -> Page[Order]:
             session_id=q.session_id,
             network=q.network,
             bap_id=q.bap_id,
+            fleet_id=q.fleet_id,
             transaction_id=q.transaction_id,
             token=q.token,
         )
@@ -235,6 +239,8 @@ def _view(row: Row) -> Order:
         final=_price(data.get("final")),
         cancellation_fee=_price(data.get("cancellation_fee")),
         collected_by=data.get("collected_by"),
+        fleet_id=row["fleet_id"],
+        on_account=bool(data.get("on_account")),
         payment=paid,
         payments=[one for one in (paid, *(_payment(other, currency) for other in others)) if one is not None],
         delivered_wh=data.get("delivered_wh"),

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from csms.app.answers import RawAnswer
 from csms.app.customers import CustomerWish
 from csms.app.dues import Due
 from csms.app.locallists import Shadow
+from csms.app.scanning import FairUse
 from csms.app.upgrading import Upgrading
 from csms.app.uploads import LogRequest
 from csms.domain.access import Token
 from csms.domain.clock import ClockModel
-from csms.ports import Bell, Clock, Files, Ids, Row, Store
+from csms.domain.taxes import TaxEntry
+from csms.ports import Bell, Clock, Files, Ids, ReadTx, Row, Store, Tx
 from firmware_profiles.load import Profiles
 
 
@@ -75,8 +77,20 @@ class Charging(Protocol):
         """End a session that no fact will end. Raises Refusal."""
         ...
 
+    async def take_late(self, session_id: str, who: str) -> None:
+        """Let what came after a session's final date move money. Raises Refusal."""
+        ...
+
     def save_meters(self) -> bool:
         """Write what ordinary readings changed; False when nothing waited."""
+        ...
+
+
+class Again(Protocol):
+    """The quarantine's way back."""
+
+    async def read(self, quarantine_id: str, payload: Mapping[str, Any] | None, who: str) -> None:
+        """Read a kept frame again, as it came or as `payload` puts it right. Raises Refusal."""
         ...
 
 
@@ -113,6 +127,26 @@ class LocalLists(Protocol):
 
     def ask(self, station_id: str) -> None:
         """Have it compared now."""
+        ...
+
+
+class Debts(Protocol):
+    """What drivers owe."""
+
+    def all(self) -> Sequence[Due]:
+        """Every debt, oldest first."""
+        ...
+
+
+class Names(Protocol):
+    """The names buyers go by, hashed."""
+
+    def kinds(self, tx: ReadTx, names: Iterable[str]) -> dict[str, str]:
+        """The kind of each that stands on a card."""
+        ...
+
+    def set_apart(self, tx: Tx, name: str, *, is_apart: bool) -> None:
+        """This name joins nobody any more, or does again. Raises Refusal."""
         ...
 
 
@@ -289,6 +323,40 @@ class Trust(Protocol):
         ...
 
 
+class Gateways(Protocol):
+    """The payment gateway."""
+
+    async def reconcile(self, payment_id: str) -> None:
+        """Compare a payment with the gateway's books now. Raises Refusal."""
+        ...
+
+
+class Publisher(Protocol):
+    """Pushing catalogs to a discovery service."""
+
+    def ask(self) -> int:
+        """Publish everything now; how many catalogs that are."""
+        ...
+
+
+class Books(Protocol):
+    """Documents, statements, money paid over. All raise Refusal."""
+
+    async def set_taxes(self, entries: Sequence[TaxEntry], who: str) -> Sequence[TaxEntry]:
+        """Replace what stands on tax documents; the entries as they are kept."""
+        ...
+
+    async def make_statement(self, kind: str, party: str, period: str) -> tuple[Row, bool]:
+        """The statement of a month, and whether it is new."""
+        ...
+
+    async def remit(
+        self, payer: str, party: str, ref: str, *, amount_minor: int, withheld_minor: int, who: str
+    ) -> tuple[Row, bool]:
+        """Record what a buyer app (`bap`) or a `fleet` paid over; the row, and whether it is new."""
+        ...
+
+
 class System(Protocol):
     """Everything the API stands on."""
 
@@ -313,11 +381,17 @@ class System(Protocol):
     @property
     def charging(self) -> Charging: ...
     @property
+    def again(self) -> Again: ...
+    @property
     def tokens(self) -> Tokens: ...
     @property
     def local_lists(self) -> LocalLists: ...
     @property
     def catalogue(self) -> Catalogue: ...
+    @property
+    def dues(self) -> Debts: ...
+    @property
+    def identities(self) -> Names: ...
     @property
     def provisioning(self) -> Provisioning: ...
     @property
@@ -330,6 +404,14 @@ class System(Protocol):
     def maintenance(self) -> Maintenance: ...
     @property
     def tolerance(self) -> Tolerance: ...
+    @property
+    def books(self) -> Books: ...
+    @property
+    def gateways(self) -> Gateways: ...
+    @property
+    def publisher(self) -> Publisher | None: ...
+    @property
+    def fair_use(self) -> FairUse: ...
 
     async def hash_password(self, password: str) -> str:
         """The stored form of a Basic password."""

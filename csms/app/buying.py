@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from csms.app.cases import open_case
+from csms.app.collecting import data_of, row_of_payment
 from csms.app.ordering import Ordering
 from csms.app.orders import order_from
-from csms.app.paying import top_up_made
-from csms.domain.order import CollectedBy, Order
-from csms.domain.refusal import Refusal, Why
-from csms.domain.units import from_minor
+from csms.app.till import Till, find_payment
+from csms.domain.order import Order, State
+from csms.domain.refusal import Refusal
 from csms.ports import Bell, Clock, ReadTx, Row, Store, Table, Tx
 
 
 class Buying:
-    """`edges.public.Buying`. `page` renders an order and its session as the tracking view."""
+    """`edges.public.Buying`. `page` renders an order and its session as the tracking view, `papers` lists its
+    invoices."""
 
     def __init__(
         self,
@@ -26,12 +26,14 @@ class Buying:
         clock: Clock,
         bell: Bell,
         page: Callable[[Order, Row | None], Mapping[str, Any]],
+        papers: Callable[[ReadTx, str], list[dict[str, Any]]] = lambda _tx, _order_id: [],
     ) -> None:
         self._store = store
-        self._ordering = ordering
+        self._till = Till(ordering)
         self._clock = clock
         self._bell = bell
         self._page = page
+        self._papers = papers
 
     async def tracked(self, token: str) -> Mapping[str, Any] | None:
         """The live view behind a tracking token."""
@@ -41,7 +43,8 @@ class Buying:
             if row is None:
                 return None
             session = tx.one(Table.SESSIONS, id=row["session_id"]) if row["session_id"] else None
-            return self._page(order_from(row), session)
+            papers = self._papers(tx, row["id"])
+            return {**self._page(order_from(row), session), **({"documents": papers} if papers else {})}
 
         return await self._store.read(query)
 
@@ -49,20 +52,22 @@ class Buying:
         """What is asked for under this payment id: an order's payment or a top-up."""
 
         def query(tx: ReadTx) -> Mapping[str, Any] | None:
-            found = _find(tx, payment_id)
-            if found is None:
+            found = find_payment(tx, payment_id)
+            order, payment, is_top_up = found if found is not None else (None, None, False)
+            if order is None or payment is None:
                 return None
-            order, is_top_up = found
-            payment = (
-                next((p for p in order.top_ups if p.payment_id == payment_id), None) if is_top_up else order.payment
-            )
-            if payment is None:
-                return None
+            row = row_of_payment(tx, payment_id)
+            intent = payment.details.get("upi_intent") or (data_of(row).get("upi_intent") if row is not None else None)
+            is_open = not payment.is_good and (is_top_up or order.state is State.INITIALISED)
             return {
                 "amount_minor": payment.amount_minor,
                 "currency": order.quote.currency,
                 "status": payment.status.value,
-                "upi_intent": str(payment.details.get("upi_intent", "")),
+                "upi_intent": str(intent or ""),
+                "what": f"Charging at {order.station}" + (", energy beyond the order" if is_top_up else ""),
+                "hold": bool(payment.details.get("hold")),
+                "is_paid": payment.is_good,
+                "is_open": is_open and (is_top_up or self._clock.now_ms() <= order.quote_expires_ms),
             }
 
         return await self._store.read(query)
@@ -72,53 +77,14 @@ class Buying:
         now_ms = self._clock.now_ms()
 
         def work(tx: Tx) -> None:
-            found = _find(tx, payment_id)
-            if found is None:
-                raise Refusal(Why.UNKNOWN_ORDER, "there is no such payment")
-            order, is_top_up = found
-            if not is_top_up:
-                self._ordering.record_payment(tx, order, now_ms, held=held, ref=ref, amount_minor=amount_minor)
-                return
-            payment = next((p for p in order.top_ups if p.payment_id == payment_id), None)
-            if payment is None:
-                raise Refusal(Why.UNKNOWN_ORDER, "there is no such payment")
-            if held:
-                raise Refusal(Why.NOT_PAID, "a top-up is paid, not held: nobody would ever capture it")
-            if amount_minor is not None and amount_minor != payment.amount_minor:
-                raise Refusal(Why.NOT_PAID, f"{amount_minor} paise were paid, {payment.amount_minor} were asked")
-            top_up_made(tx, order, payment, ref, now_ms)
+            self._till.paid(tx, payment_id, held=held, ref=ref, amount_minor=amount_minor, now_ms=now_ms)
 
         try:
             await self._store.transact(work)
         except Refusal as refusal:
             if amount_minor is not None:  # only a gateway's signed event names a sum: money came that has no place
                 why, sum_minor = refusal.detail, amount_minor
-                await self._store.transact(lambda tx: _unplaced(tx, payment_id, ref, sum_minor, why, now_ms))
+                await self._store.transact(lambda tx: self._till.unplaced(tx, payment_id, ref, sum_minor, why, now_ms))
             raise
         for topic in ("outbox", "payments"):
             self._bell.ring(topic)
-
-
-def _unplaced(tx: Tx, payment_id: str, ref: str | None, amount_minor: int, why: str, now_ms: int) -> None:
-    """Money that belongs to no payment we ask for (any more): a person gives it back or books it."""
-    order = tx.one(Table.ORDERS, id=payment_id.removeprefix("pay-"))
-    open_case(
-        tx,
-        case_id=f"unplaced:{payment_id}:{ref or ''}:{amount_minor}",
-        type_="PAYMENT_UNPLACED",
-        severity="money",
-        order_id=order["id"] if order is not None else None,
-        text=f"The gateway took {from_minor(amount_minor)} for {payment_id} (reference {ref}), but {why}.",
-        now_ms=now_ms,
-    )
-
-
-def _find(tx: ReadTx, payment_id: str) -> tuple[Order, bool] | None:
-    # Where the buyer app collects, the id is of its choosing and opens no page of ours.
-    for row in tx.many(Table.ORDERS, payment_id=payment_id):
-        order = order_from(row)
-        if order.collected_by is CollectedBy.BPP:
-            return order, False
-    top_up = tx.one(Table.PAYMENTS, key=payment_id, kind="topup")
-    found = tx.one(Table.ORDERS, id=top_up["order_id"]) if top_up is not None else None
-    return (order_from(found), True) if found is not None else None

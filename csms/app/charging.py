@@ -51,8 +51,6 @@ log = structlog.get_logger()
 
 _KEPT = OPEN | {State.ENDED_PENDING_DATA}
 _STARTUP_IS_NEWS_MS = 120_000  # the event and the boot leave a charger together; a queue may stand between them
-_SAMPLED_EVERY_MS = 60_000
-_SAMPLED_SHARE = 20  # a twentieth of the budget is news, too
 
 
 class NotInMemory(Exception):
@@ -61,6 +59,14 @@ class NotInMemory(Exception):
     def __init__(self, names: list[tuple[str, str]]) -> None:
         super().__init__(str(names))
         self.names = names
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """When progress of a session becomes news: after so long, or with so large a part of what it may use."""
+
+    every_ms: int = 60_000
+    share: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +100,12 @@ class Charging:
         bell: Bell,
         timing: Timing,
         on_lost: Callable[[Station], None],
+        sampling: Sampling | None = None,
     ) -> None:
         self._store = store
         self._stations = stations
         self._tokens = tokens
+        self._sampling = sampling if sampling is not None else Sampling()
         self._verdicts = Verdicts(tokens)
         self._clock = clock
         self._ids = ids
@@ -464,11 +472,11 @@ class Charging:
         self._carry_out(station, session, outcomes, unit, now_ms)
 
     def _sample(self, session: Session, unit: Unit, now_ms: int) -> None:
-        """Progress becomes news once a minute, or with every twentieth of the budget."""
+        """Progress becomes news now and then, and with every so large part of the budget (`Sampling`)."""
         last = self._sampled.get(session.no)
-        if last is not None and now_ms - last[0] < _SAMPLED_EVERY_MS:
+        if last is not None and now_ms - last[0] < self._sampling.every_ms:
             budget_wh = session.budget_wh
-            if budget_wh is None or session.energy_wh - last[1] < budget_wh // _SAMPLED_SHARE:
+            if budget_wh is None or session.energy_wh - last[1] < budget_wh * self._sampling.share:
                 return
         self._sampled[session.no] = (now_ms, session.energy_wh)
         if session.unsaved:  # who hears the news reads the row
@@ -540,6 +548,21 @@ class Charging:
         await self._store.transact(
             lambda tx: tx.count(Table.SESSIONS, no=session.no)
         )  # units keep their order: when this is done, so is that
+
+    async def take_late(self, session_id: str, who: str) -> None:
+        """An operator lets what came after the final date move money (SESSIONS 5.9). Raises Refusal."""
+        found = await self._stations.session(session_id)
+        if found is None:
+            raise Refusal(Why.UNKNOWN_SESSION, f"there is no session {session_id}")
+        station, session = found
+        if not session.late_pending:
+            raise Refusal(Why.WRONG_STATE, "nothing that came late waits for a decision in this session")
+        now_ms = self._clock.now_ms()
+        unit = self._unit(station)
+        put_session_fact(unit, "LateFactApproved", now_ms, session, {"session_id": session_id, "who": who})
+        self._apply(station, session, ev.LateFact(now_ms, approved=True), unit, now_ms)
+        self._submit(unit)
+        await self._store.transact(lambda tx: tx.count(Table.SESSIONS, no=session.no))  # units keep their order
 
     def expect_start(self, station: Station, instruction: asking.Instruction) -> None:
         """A start is on its way to the charger: its token, and in 2.0.1 its number, is the thread back to it."""
@@ -755,6 +778,7 @@ _NEWS: dict[type, str] = {
     ev.Ended: "SessionEnded",
     ev.Abandoned: "SessionAbandoned",
     ev.Revised: "SessionRevised",
+    ev.Reshaped: "SessionReshaped",
     ev.Voided: "SessionVoided",
 }
 

@@ -26,7 +26,7 @@ from csms.domain.order import Order
 from csms.domain.running_cost import price_text, priced
 from csms.domain.session_record import Session
 from csms.domain.settlement import asked_for
-from csms.domain.tariff import Pattern, Tariff, Terms
+from csms.domain.tariff import Tariff, Terms
 from csms.ports import Bell, Fact, Ids, ReadTx, Store, Table, Tx
 
 _RUNNING: Final = ("CONFIRMED", "STARTING", "ACTIVE", "INTERRUPTED", "STOPPING")
@@ -246,10 +246,9 @@ class Costs:
         if session.order_id is not None:
             sold = self._memory.orders.get(session.order_id)
             return sold.order.terms if sold is not None else None
-        offering = self._inventory.at(session.station, session.evse, session.connector)
-        if offering is None or offering.tariff is None:
-            return None
-        return Terms(tariff=offering.tariff, pattern=Pattern.TOP_UP)
+        return self._inventory.terms_of(
+            session.station, session.evse, session.connector, session.token, session.started_at_ms or 0
+        )
 
     def _tariffs(self, station: Station) -> Iterable[Tariff]:
         for evse, connector in station.sockets:

@@ -5,23 +5,26 @@ a restriction that is silently ignored would be a wrong bill. `step_size` is acc
 billed by the Wh and time by the minute, which never exceeds what stepping would give.
 
 Members of our own, beside OCPI's: `surge_percent`, `surcharge_per_kwh`, `surcharge_label`, `buffer_percent`,
-`buffer_min`, `idle_grace_minutes`, `tax_label`, `tax_inclusive`, `time_zone`.
+`buffer_min`, `idle_grace_minutes`, `tax_label`, `tax_inclusive`, `time_zone`; and `surge_windows`, a list of `{label,
+percent, per_kwh, start_time, end_time, day_of_week, valid_from, valid_until}`, each needing a percent or a per_kwh.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 from typing import Any
 
 from csms.domain.refusal import Refusal, Why
-from csms.domain.tariff import MINUTES_PER_DAY, Rate, Tariff
-from csms.domain.units import ZERO
+from csms.domain.tariff import MINUTES_PER_DAY, Rate, Surge, Tariff
+from csms.domain.units import ZERO, to_ms
 
 _DAYS = ("MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY")
 _RESTRICTIONS = {"start_time", "end_time", "day_of_week"}
 _PER_HOUR = Decimal(60)
+MAX_SURGES = 100
 
 
 def read_tariff(tariff_id: str, data: Mapping[str, Any], *, default_zone: str = "Asia/Kolkata") -> Tariff:
@@ -54,9 +57,49 @@ def read_tariff(tariff_id: str, data: Mapping[str, Any], *, default_zone: str = 
             buffer_min=_number(data, "buffer_min"),
             min_price=_bound(data, "min_price", inclusive=inclusive),
             max_price=_bound(data, "max_price", inclusive=inclusive),
+            surges=_surges(data),
         )
     except ValueError as error:
         raise _invalid(str(error)) from error
+
+
+def _surges(data: Mapping[str, Any]) -> tuple[Surge, ...]:
+    listed = data.get("surge_windows") or []
+    if not isinstance(listed, list) or len(listed) > MAX_SURGES or not all(isinstance(one, dict) for one in listed):
+        raise _invalid(f"surge_windows is not a list of at most {MAX_SURGES} objects")
+    return tuple(_surge(window, f"surge_windows[{index}]") for index, window in enumerate(listed))
+
+
+def _surge(window: Mapping[str, Any], where: str) -> Surge:
+    known = {"label", "percent", "per_kwh", "start_time", "end_time", "day_of_week", "valid_from", "valid_until"}
+    unknown = sorted(set(window) - known)
+    if unknown:
+        raise _invalid(f"{where}.{unknown[0]} is not a member of a surge window")
+    days = window.get("day_of_week") or list(_DAYS)
+    if not isinstance(days, list) or not set(days) <= set(_DAYS):
+        raise _invalid(f"{where}.day_of_week has an unknown day")
+    try:
+        return Surge(
+            label=str(window.get("label") or "Surge price"),
+            percent=_number(window, "percent"),
+            per_kwh=_number(window, "per_kwh"),
+            from_minute=_minute(window.get("start_time"), 0, where),
+            to_minute=_minute(window.get("end_time"), MINUTES_PER_DAY, where) or MINUTES_PER_DAY,
+            weekdays=frozenset(_DAYS.index(day) for day in days),
+            from_ms=_instant(window, "valid_from", where),
+            until_ms=_instant(window, "valid_until", where),
+        )
+    except ValueError as error:
+        raise _invalid(f"{where}: {error}") from error
+
+
+def _instant(window: Mapping[str, Any], name: str, where: str) -> int | None:
+    if not window.get(name):
+        return None
+    try:
+        return to_ms(datetime.fromisoformat(str(window[name])))
+    except ValueError as error:
+        raise _invalid(f"{where}.{name} is not a time with its zone") from error
 
 
 class _Element:

@@ -85,6 +85,7 @@ def _columns(order: Order, now_ms: int) -> dict[str, Any]:
         "token": order.token,
         "payment_id": order.payment.payment_id if order.payment is not None else None,
         "expires_ms": order.quote_expires_ms,
+        "fleet_id": order.fleet_id,
         "updated_ms": now_ms,
         "data": json.dumps(to_json(order), ensure_ascii=False, separators=(",", ":")),
     }

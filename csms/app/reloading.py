@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from csms.app.catalogue import Inventory
@@ -11,6 +11,7 @@ from csms.ports import Clock
 
 _SETTLE_S = 0.02  # changes come in bursts
 _WAIT_S = 1.0  # a discover or select during a reading
+_LARGE = 20_000  # connectors: more take so long to read that nobody waits for it
 
 
 class Reloading:
@@ -21,7 +22,7 @@ class Reloading:
         inventory: Inventory,
         clock: Clock,
         *,
-        refresh: Callable[[], None],
+        refresh: Callable[[], Awaitable[None]],
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[Any]],
     ) -> None:
         self._inventory = inventory
@@ -38,14 +39,15 @@ class Reloading:
         else:
             self._again = True
 
-    def charger_added(self) -> None:
-        """A charger nobody knew was let in: of interest only where a location may have waited for it."""
-        if self._inventory.has_locations:
+    def charger_added(self, station_id: str) -> None:
+        """A charger nobody knew was let in: of interest only where a location has waited for it."""
+        if self._inventory.names(station_id):
             self.changed()
 
     async def done(self) -> None:
-        """Return when what operators have put is for sale; soon in any case, a buyer does not wait for ever."""
-        if self._task is not None and not self._task.done():
+        """Return when what operators have put is for sale; soon in any case, a buyer does not wait for ever, and of a
+        large inventory sees a change some seconds later."""
+        if self._task is not None and not self._task.done() and len(self._inventory) < _LARGE:
             await asyncio.wait([self._task], timeout=_WAIT_S)
 
     async def _read(self) -> None:
@@ -54,7 +56,7 @@ class Reloading:
             await asyncio.sleep(_SETTLE_S)
             before_ms = self._clock.now_ms()
             await self._inventory.load()
-            self._refresh()
+            await self._refresh()
             if not self._again:
                 return
             # A big inventory that changes all the time must not eat the loop.

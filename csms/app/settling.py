@@ -9,6 +9,7 @@ A session without an order is priced by its socket's tariff into a revision (a C
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,24 +22,26 @@ from csms.app.cases import open_case
 from csms.app.catalogue import Inventory
 from csms.app.orders import act, ledger_of, post, take_order
 from csms.app.paying import ask_top_up, queue_moves
+from csms.app.rounds import Round
+from csms.domain.breakdown import Breakdown, Role
 from csms.domain.ledger import latest_revision, outstanding
 from csms.domain.order import Begin, Bill, End, Interrupt, Order, Resume, StartFailed, State
 from csms.domain.refusal import Refusal
 from csms.domain.running_cost import PRICED, usage
 from csms.domain.settlement import Charge, margin_minor, payable, settle
-from csms.domain.stored import to_json
-from csms.domain.tariff import Pattern, Terms, Usage, bill
-from csms.ports import Bell, Clock, Fact, Ids, Payments, Row, Store, StoreDown, Table, Tx
+from csms.domain.stored import from_json, to_json
+from csms.domain.tariff import Terms, Usage, bill
+from csms.ports import Bell, Clock, Fact, Ids, Payments, ReadTx, Row, Store, StoreDown, Table, Tx
 
 log = structlog.get_logger()
 
 FOLLOWED = frozenset(
     {
         "SessionStarted", "SessionInterrupted", "SessionResumed", "SessionEnded", "SessionAbandoned", "SessionRevised",
-        "SessionVoided", "InstructionRefused", "InstructionExpired",
+        "SessionReshaped", "SessionVoided", "InstructionRefused", "InstructionExpired",
     }
 )  # fmt: skip
-_ENDS = frozenset({"SessionEnded", "SessionAbandoned", "SessionRevised"})
+_ENDS = frozenset({"SessionEnded", "SessionAbandoned", "SessionRevised", "SessionReshaped"})
 _PRICED_QUALITIES = frozenset(quality.value for quality in PRICED)
 
 
@@ -72,6 +75,7 @@ class Settling:
         self._ids = ids
         self._bell = bell
         self._rules = rules
+        self._interrupted = Round(store, "INTERRUPTED")
 
     async def on_facts(self, facts: Sequence[Fact]) -> None:
         """A batch in one transaction; when one of them fails, each by itself, so that only that one is stuck."""
@@ -112,7 +116,7 @@ class Settling:
 
     def _on_fact(self, tx: Tx, fact: Fact, now_ms: int) -> None:
         match fact.kind:
-            case "SessionEnded" | "SessionAbandoned" | "SessionRevised":
+            case "SessionEnded" | "SessionAbandoned" | "SessionRevised" | "SessionReshaped":
                 self.settle_session(tx, fact, now_ms)
                 return
             case "InstructionRefused" | "InstructionExpired":
@@ -175,9 +179,13 @@ class Settling:
             self._case(tx, session, now_ms, "UNPRICED", "The energy of this session is an estimate; it is not billed.")
             return
         billed = tx.many(Table.REVISIONS, order="-revision", limit=1, session_no=session["no"])
-        if billed and not billed[0]["provisional"] and billed[0]["reason"] == _digest(session):
+        profile = usage_of(tx, session)
+        if billed and not billed[0]["provisional"] and billed[0]["reason"] == _digest(session, profile):
             return
         order = take_order(tx, session["order_id"]) if session["order_id"] else None
+        terms = order.terms if order is not None else self._inventory.terms_of_session(session)
+        if billed and _only_reshaped(billed[0], session) and _costs_the_same(billed[0], terms, profile):
+            return
         if order is None:
             self._price_alone(tx, session, billed, now_ms)
             return
@@ -242,11 +250,11 @@ class Settling:
             tx.append([_settled(session, revision, now_ms, order.order_id)])
 
     def _price_alone(self, tx: Tx, session: Row, billed: list[Row], now_ms: int) -> None:
-        offering = self._inventory.at(session["station"], session["evse"], session["connector"])
+        terms = self._inventory.terms_of_session(session)
         breakdown = None
-        if offering is not None and offering.tariff is not None:
+        if terms is not None:
             try:
-                breakdown = bill(Terms(tariff=offering.tariff, pattern=Pattern.TOP_UP), usage_of(tx, session))
+                breakdown = bill(terms, usage_of(tx, session))
             except Refusal as refusal:
                 self._case(tx, session, now_ms, "NO_TARIFF", f"It cannot be priced: {refusal.detail}.")
         revision = (billed[0]["revision"] if billed else 0) + 1
@@ -268,7 +276,7 @@ class Settling:
                 "currency": breakdown.currency if breakdown is not None else None,
                 "amount_minor": breakdown.total_minor if breakdown is not None else None,
                 "breakdown": json.dumps(to_json(breakdown)) if breakdown is not None else None,
-                "reason": _digest(session),
+                "reason": _digest(session, usage_of(tx, session)),
                 "session_version": session["version"],
             },
         )
@@ -289,8 +297,7 @@ class Settling:
 
     async def tick(self, now_ms: int) -> None:
         """Interrupted orders whose buyers have waited long enough for their money."""
-        rows = await self._store.read(lambda tx: tx.many(Table.ORDERS, state="INTERRUPTED", limit=500))
-        for row in rows:
+        for row in await self._interrupted.bite():
             interrupted_ms = json.loads(row["data"]).get("interrupted_at_ms")
             if interrupted_ms is not None and now_ms - interrupted_ms >= self._rules.provisional_after_ms:
                 order_id = row["id"]
@@ -298,7 +305,7 @@ class Settling:
                 self._bell.ring("payments")
 
 
-def usage_of(tx: Tx, session: Row) -> Usage:
+def usage_of(tx: ReadTx, session: Row) -> Usage:
     """The metered profile of a stored session (`running_cost.usage`)."""
     start_ms = session["started_ms"]
     readings = tx.many(Table.READINGS, order="at_ms", subject=session["no"])
@@ -320,10 +327,31 @@ def _minutes(session: Row) -> int:
     return int(max(0, end_ms - session["started_ms"]) // 60_000)
 
 
-def _digest(session: Row) -> str:
-    """What a bill depends on; equal digests need no new revision."""
+def _digest(session: Row, profile: Usage) -> str:
+    """What a bill depends on; equal digests need no new revision. The last part is when the energy flowed."""
+    pieces = ",".join(f"{piece.start_ms}:{piece.end_ms}:{piece.energy_wh}" for piece in profile.slices)
+    return f"{_figures(session)}|{hashlib.sha256(pieces.encode()).hexdigest()[:16]}"
+
+
+def _figures(session: Row) -> str:
     idle_minutes = _idle_minutes(session)
     return f"{session['energy_wh']}|{session['started_ms']}|{session['ended_ms']}|{session['end_cause']}|{idle_minutes}"
+
+
+def _only_reshaped(billed: Row, session: Row) -> bool:
+    """Billed with the same figures; only when the energy flowed is told otherwise now."""
+    figures = _figures(session)
+    return not billed["provisional"] and (billed["reason"] == figures or billed["reason"].rpartition("|")[0] == figures)
+
+
+def _costs_the_same(billed: Row, terms: Terms | None, profile: Usage) -> bool:
+    if billed["breakdown"] is None or terms is None:
+        return True  # it had no price, and has none now
+    before = from_json(Breakdown, json.loads(billed["breakdown"])).without(Role.WAIVED)
+    try:
+        return bill(terms, profile) == before
+    except Refusal:
+        return True
 
 
 def _idle_minutes(session: Row) -> int:

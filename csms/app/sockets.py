@@ -56,7 +56,8 @@ class Sockets:
             link_up=station.online,
             link_lost_ms=station.link_closed_ms,
             station=station.sockets.get((0, 0)),
-            is_in_session=any(s.evse == offering.evse for s in station.sessions.values()),
+            # A copy: the store's thread asks too, while sessions come and go.
+            is_in_session=any(s.evse == offering.evse for s in tuple(station.sessions.values())),
         )
 
     def power_type_of(self, station: str, evse: int, connector: int) -> str | None:

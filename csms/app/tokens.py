@@ -88,6 +88,7 @@ class Tokens:
         self._power_type_of = power_type_of
         self._entries: dict[str, Entry] = {}
         self._vehicles: dict[str, Vehicle] = {}
+        self._cars: dict[str, set[str]] = {}  # by the token they stand for
         self.in_use = InUse()
 
     async def load(self, now_ms: int = 0) -> None:
@@ -103,6 +104,9 @@ class Tokens:
         rows, vehicles = await self._store.transact(work)
         self._entries = {row["uid_norm"]: entry_from(row) for row in rows}
         self._vehicles = {row["id_norm"]: _vehicle_from(row) for row in vehicles}
+        self._cars = {}
+        for id_norm, vehicle in self._vehicles.items():
+            self._cars.setdefault(vehicle.token, set()).add(id_norm)
 
     async def changed(self, uid: str) -> None:
         """One was put, used up or deleted."""
@@ -116,10 +120,12 @@ class Tokens:
     async def vehicle_changed(self, id_norm: str) -> None:
         """A vehicle was put or deleted."""
         row = await self._store.read(lambda tx: tx.one(Table.VEHICLES, id_norm=id_norm, enabled=1))
-        if row is None:
-            self._vehicles.pop(id_norm, None)
-        else:
+        before = self._vehicles.pop(id_norm, None)
+        if before is not None:
+            self._cars[before.token].discard(id_norm)
+        if row is not None:
             self._vehicles[id_norm] = _vehicle_from(row)
+            self._cars.setdefault(row["token"], set()).add(id_norm)
 
     # -- found
 
@@ -144,6 +150,10 @@ class Tokens:
             return said, None
         entry = self._entries.get(vehicle.token)
         return entry.token.uid if entry is not None else vehicle.token, vehicle
+
+    def vehicles_of(self, uid: str) -> list[str]:
+        """The cars that stand for a token, in their one spelling."""
+        return list(self._cars.get(token_norm(uid) or "", ()))
 
     def is_master_pass(self, uid: str | None) -> bool:
         """Whether it ends sessions and begins none."""

@@ -84,7 +84,7 @@ _TARIFFS: dict[str, dict[str, Any]] = {
     "topup": {"pattern": "TOP_UP"},
 }
 
-# story -> tariff
+# name -> tariff. A story is told in Beckn 2.0.0, unless its name says another dialect after the @.
 _STORIES = {
     "walk-in-by-amount": "prepaid",
     "walk-in-by-kwh": "prepaid",
@@ -97,7 +97,10 @@ _STORIES = {
     "dark-then-late-stop": "prepaid",
     "flapping-link": "prepaid",
     "duplicate-and-reordered": "prepaid",
+    "stopped-early@uei": "prepaid",
+    "walk-in-by-amount@deg": "prepaid",
 }
+_DIALECT = "v2"
 
 
 @dataclass
@@ -224,13 +227,19 @@ def setup(api: str, stories: dict[str, str]) -> None:
         call(api, "PUT", f"/api/v1/tariffs/{name}", tariff(name, policy))
     for number, (story, tariff_id) in enumerate(stories.items()):
         charger = charger_id(story)
-        call(api, "POST", "/api/v1/chargers", {"id": charger, "location_id": f"site-{story}", "rated_kw": 4500})
-        call(api, "PUT", f"/api/v1/locations/site-{story}", location(story, charger, tariff_id, number))
+        site = f"site-{_plain(story)}"
+        call(api, "POST", "/api/v1/chargers", {"id": charger, "location_id": site, "rated_kw": 4500})
+        call(api, "PUT", f"/api/v1/locations/{site}", location(site, charger, tariff_id, number))
 
 
 def charger_id(story: str) -> str:
     """The charger at which a story happens."""
-    return "DEMO-" + story.upper()
+    return "DEMO-" + _plain(story).upper()
+
+
+def _plain(story: str) -> str:
+    """The story's name as ids and hosts may have it."""
+    return story.replace("@", "-")
 
 
 def tariff(name: str, policy: dict[str, Any]) -> dict[str, Any]:
@@ -245,7 +254,7 @@ def tariff(name: str, policy: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def location(story: str, charger: str, tariff_id: str, number: int) -> dict[str, Any]:
+def location(site: str, charger: str, tariff_id: str, number: int) -> dict[str, Any]:
     """One charger with one connector, somewhere in Bengaluru."""
     connector = {
         "id": "1", "standard": "IEC_62196_T2_COMBO", "format": "CABLE", "power_type": "DC", "max_voltage": 500,
@@ -257,8 +266,8 @@ def location(story: str, charger: str, tariff_id: str, number: int) -> dict[str,
         "connectors": [connector], "last_updated": "2026-01-01T00:00:00Z",
     }  # fmt: skip
     return {
-        "country_code": "IN", "party_id": "DEM", "id": f"site-{story}", "publish": True,
-        "name": f"Demo site {story}", "address": "1 Main Road", "city": "Bengaluru", "postal_code": "560001",
+        "country_code": "IN", "party_id": "DEM", "id": site, "publish": True,
+        "name": f"Demo {site}", "address": "1 Main Road", "city": "Bengaluru", "postal_code": "560001",
         "country": "IND", "coordinates": {"latitude": f"{12.9716 + number / 1000:.4f}", "longitude": "77.5946"},
         "time_zone": "Asia/Kolkata", "opening_times": {"twentyfourseven": True}, "evses": [evse],
         "last_updated": "2026-01-01T00:00:00Z",
@@ -302,13 +311,15 @@ def _play_all(console: Console, server: Server, data_dir: Path, stories: dict[st
 
 
 def _play(console: Console, lock: threading.Lock, server: Server, data_dir: Path, story: str) -> dict[str, Any]:
+    told, _, dialect = story.partition("@")
     command = [
         sys.executable, "-m", "simulators", "bap", "--bpp", f"{server.urls['public']}/beckn/bpp/receiver",
-        "--bpp-id", "bpp.demo.example", "--bap-id", f"bap.{story}.demo.example", "--story", story,
+        "--bpp-id", "bpp.demo.example", "--bap-id", f"bap.{_plain(story)}.demo.example", "--story", told,
+        "--dialect", dialect or _DIALECT,
         "--url", server.urls["ocpp"], "--id", charger_id(story), "--registry", str(data_dir / "registry.json"),
         "--api-url", server.urls["api"], "--api-key", _KEY, "--json", "--brief", "--timeout", "45",
     ]  # fmt: skip
-    log_path = data_dir / f"{story}.log"
+    log_path = data_dir / f"{_plain(story)}.log"
     process = subprocess.Popen(  # noqa: S603 - our own program
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -326,7 +337,7 @@ def _play(console: Console, lock: threading.Lock, server: Server, data_dir: Path
         with contextlib.suppress(ValueError):
             found = json.loads(line)
             if isinstance(found, list) and found and "ok" in found[0]:
-                return dict(found[0])
+                return {**found[0], "story": story}
     return {"story": story, "ok": False, "reasons": [f"the program said nothing; see {log_path}"]}
 
 

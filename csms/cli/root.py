@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from csms.cli import firmware, operator, profiles, server
+from csms.cli import beckn, books, firmware, operator, profiles, server
 
 app = typer.Typer(
     name="csms",
@@ -16,3 +16,5 @@ server.register(app)
 operator.register(app)
 firmware.register(app)
 profiles.register(app)
+beckn.register(app)
+books.register(app)

@@ -39,7 +39,7 @@ def _said() -> Iterator[None]:
         fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
 
 
-def _load(path: Path | None):  # type: ignore[no-untyped-def]  # Config is imported lazily
+def load_config(path: Path | None):  # type: ignore[no-untyped-def]  # Config is imported lazily
     from csms.config import ConfigProblem, load
 
     try:
@@ -82,7 +82,7 @@ def register(app: typer.Typer) -> None:
 
 def serve(config: ConfigOption = None) -> None:
     """Run the server until SIGTERM or Ctrl-C."""
-    settings = _load(config)
+    settings = load_config(config)
     from csms.config import ConfigProblem
     from csms.serving import run
     from csms.settings import ServeProblem
@@ -121,7 +121,7 @@ def demo(
 
 def migrate(config: ConfigOption = None) -> None:
     """Bring the database to this version's schema (a backup is made first)."""
-    settings = _load(config)
+    settings = load_config(config)
     from csms.storage.migrate import migrate_sqlite
 
     with _said():
@@ -138,7 +138,7 @@ def migrate(config: ConfigOption = None) -> None:
 
 def backup(target: Annotated[Path, typer.Argument(help="file to write")], config: ConfigOption = None) -> None:
     """Copy the database while the server runs, and check the copy."""
-    settings = _load(config)
+    settings = load_config(config)
     from csms.storage.migrate import backup_sqlite
 
     if not settings.sqlite_path.exists():
@@ -157,7 +157,7 @@ def restore(
     force: Annotated[bool, typer.Option("--force", help="replace an existing database; it is kept beside")] = False,
 ) -> None:
     """Put a backup in place of the database. The server must be stopped."""
-    settings = _load(config)
+    settings = load_config(config)
     if not source.exists():
         fail(f"{source} does not exist")
     path: Path = settings.sqlite_path
@@ -202,7 +202,7 @@ def _put_aside(path: Path) -> Path:
 
 def config_check(config: ConfigOption = None) -> None:
     """Read the configuration and say what is wrong with it, by file and line."""
-    settings = _load(config)
+    settings = load_config(config)
     from csms.config import ConfigProblem
     from csms.settings import ServeProblem, check_names
 
@@ -219,7 +219,7 @@ def config_show(
     """Every key with its effective value; secrets are masked."""
     from csms.config import flat
 
-    values = flat(_load(config))
+    values = flat(load_config(config))
     if as_json:
         typer.echo(json.dumps(values, indent=2))
         return
@@ -238,26 +238,39 @@ def config_init(path: Annotated[Path, typer.Argument(help="file to write")] = Pa
 
 def keys_generate(
     target: Annotated[
-        Path | None, typer.Argument(help="file for the private seed (0600); default: standard output")
+        Path | None,
+        typer.Argument(help="file for the private signing seed (0600); the encryption key goes to FILE.encr"),
     ] = None,
 ) -> None:
-    """A Beckn signing key: the private seed, and the public half for the registry."""
+    """Our Beckn keys, for signing and for a registry's challenge, with the public halves to publish."""
     import base64
+    import secrets
 
     from nacl.signing import SigningKey
 
-    key = SigningKey.generate()
-    seed = base64.b64encode(bytes(key)).decode()
-    public = base64.b64encode(bytes(key.verify_key)).decode()
+    from beckn_adapter.subscription import encryption_public_of
+
+    key, private = SigningKey.generate(), secrets.token_bytes(32)
+
+    def encode(raw: bytes) -> str:
+        return base64.b64encode(raw).decode()
+
+    public = {
+        "signing_public_key": encode(bytes(key.verify_key)),
+        "encryption_public_key": encode(encryption_public_of(private)),
+    }
     if target is None:
-        typer.echo(json.dumps({"signing_key": seed, "signing_public_key": public}))
+        typer.echo(json.dumps({"signing_key": encode(bytes(key)), "encryption_key": encode(private), **public}))
         return
-    if target.exists():
-        fail(f"{target} exists already; keys are never overwritten")
+    other = target.with_name(target.name + ".encr")
+    for path in (target, other):
+        if path.exists():
+            fail(f"{path} exists already; keys are never overwritten")
     with _said():
-        target.touch(mode=0o600)
-        target.write_text(seed + "\n", encoding="utf-8")
-    typer.echo(json.dumps({"signing_key_file": str(target), "signing_public_key": public}))
+        for path, raw in ((target, bytes(key)), (other, private)):
+            path.touch(mode=0o600)
+            path.write_text(encode(raw) + "\n", encoding="utf-8")
+    typer.echo(json.dumps({"signing_key_file": str(target), "encryption_key_file": str(other), **public}))
 
 
 _STARTER = """\

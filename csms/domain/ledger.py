@@ -1,22 +1,27 @@
 """The append-only money and energy record of one order: what was ordered, held, delivered, taken, given back.
 
-Each entry has one signed amount (paise) and one signed energy (Wh) and stands in one of five accounts. A plus
+Each entry has one signed amount (paise) and one signed energy (Wh) and stands in one of six accounts. A plus
 opens something (an order to deliver, a promise of money, money in hand); a minus fulfils, uses or returns it.
 
     account  plus                                        minus
     ORDER    ORDERED                                     METERED, DIFFERENCE (undelivered; plus when beyond)
     HOLD     HELD                                        CAPTURE, RELEASE
-    BUYER    COLLECTED, WRITE_OFF, FINDER_COST           PRICED, CANCELLATION_FEE, REFUND
+    BUYER    COLLECTED, WRITE_OFF, FINDER_COST,          PRICED, CANCELLATION_FEE, REFUND
+             FORGIVEN
     DUE      TOP_UP_DUE (owed by the buyer)              TOP_UP_PAID
     BAP      BAP_COLLECTED (money the buyer app took)    BAP_REFUND, FINDER_RETAINED, REMITTED
+    FLEET    ON_ACCOUNT (its fleet pays by the month)    ON_ACCOUNT (back), ACCOUNT_PAID
 
-Money moving between accounts makes two entries: CAPTURE, TOP_UP_PAID and REMITTED each come with a COLLECTED,
-FINDER_RETAINED with a FINDER_COST. An entry posted by a later revision carries only the difference, so any kind
+Money moving between accounts makes two entries: CAPTURE, TOP_UP_PAID, ACCOUNT_PAID and REMITTED each come with a
+COLLECTED, FINDER_RETAINED with a FINDER_COST. An order on account is promised at confirm and the promise follows the
+bill, up and down; nothing of it is ever refunded, so after an early payment the account may stand below zero: the
+fleet's next statement carries it. FORGIVEN takes a debt off the buyer (its minus in DUE is a TOP_UP_DUE) and is no
+rebate: the bill stays what it was. An entry posted by a later revision carries only the difference, so any kind
 may then have the other sign; nothing is reversed and posted again.
 
 THE INVARIANT: after a final settlement the plain sum of `amount_minor` over all entries is 0, and so is the sum
 of `wh`; ORDER and HOLD are each 0 too. Every rupee of the price is then in hand, promised by somebody named
-(DUE, BAP), or written off. `outstanding` tells what is open at any moment, `summary` what became of the order.
+(DUE, BAP, FLEET), or written off. `outstanding` tells what is open at any moment, `summary` what became of the order.
 
 1. Hold 550 for an order of 500, 520 delivered (SESSIONS 5.9 example 1, pattern HOLD)
 
@@ -53,6 +58,7 @@ class Account(StrEnum):
     BUYER = "buyer"
     DUE = "due"
     BAP = "bap"
+    FLEET = "fleet"
 
 
 class EntryKind(StrEnum):
@@ -76,6 +82,9 @@ class EntryKind(StrEnum):
     BAP_REFUND = "BAP_REFUND"
     FINDER_RETAINED = "FINDER_RETAINED"
     REMITTED = "REMITTED"
+    ON_ACCOUNT = "ON_ACCOUNT"
+    ACCOUNT_PAID = "ACCOUNT_PAID"
+    FORGIVEN = "FORGIVEN"
 
 
 K = EntryKind
@@ -99,6 +108,9 @@ ACCOUNTS: Final[dict[EntryKind, Account]] = {
     K.BAP_REFUND: Account.BAP,
     K.FINDER_RETAINED: Account.BAP,
     K.REMITTED: Account.BAP,
+    K.ON_ACCOUNT: Account.FLEET,
+    K.ACCOUNT_PAID: Account.FLEET,
+    K.FORGIVEN: Account.BUYER,
 }
 
 
@@ -132,7 +144,8 @@ class Outstanding:
     collected_minor: int  # money of the buyer in our hands, refunds taken off
     unspent_minor: int  # in hand, at the buyer app or due, beyond what was priced; below 0 what is uncovered
     due_minor: int  # asked of the buyer and not paid
-    receivable_minor: int  # collected by the buyer app and not yet passed on
+    receivable_minor: int  # collected by the buyer app and not yet passed on; below 0 it is owed to the app
+    on_account_minor: int = 0  # owed by the fleet whose driver it was; below 0 owed to it
 
     @property
     def is_settled(self) -> bool:
@@ -161,12 +174,14 @@ class Summary:
     over_wh: int
     balance_minor: int  # the sum of every amount; 0 once settled
     balance_wh: int
+    on_account_minor: int = 0  # owed by the fleet whose driver it was; below 0 owed to it
+    forgiven_minor: int = 0  # debt taken off the buyer
 
 
 class Totals:
     """Sums of a ledger by kind and by account, read in one pass."""
 
-    __slots__ = ("_accounts", "_kinds", "_wh", "top_up_kept_minor")
+    __slots__ = ("_accounts", "_kinds", "_wh", "is_on_account", "promised_minor", "top_up_kept_minor")
 
     def __init__(self, entries: Iterable[LedgerEntry]) -> None:
         self._kinds = dict.fromkeys(EntryKind, 0)
@@ -175,10 +190,15 @@ class Totals:
         # Top-ups the buyer has paid and not got back: a later refund returns these first, so that a debt
         # that was paid and then turned out smaller does not look like money that was there from the start.
         self.top_up_kept_minor = 0
+        self.is_on_account = False  # a fleet promised to pay, even if nothing yet
+        self.promised_minor = 0  # by the fleet, before charging
         for entry in entries:
             self._kinds[entry.kind] += entry.amount_minor
             self._wh[entry.kind] += entry.wh
             self._accounts[entry.account] += entry.amount_minor
+            if entry.kind is K.ON_ACCOUNT:
+                self.is_on_account = True
+                self.promised_minor += entry.amount_minor if entry.revision == 0 else 0
             if entry.kind is K.TOP_UP_PAID:
                 self.top_up_kept_minor -= entry.amount_minor
             elif entry.kind in (K.REFUND, K.BAP_REFUND):
@@ -208,12 +228,15 @@ class Totals:
 
     @property
     def paid_minor(self) -> int:
-        """Money that came for this order and did not go back, wherever it lies."""
-        return self.of(K.COLLECTED) + self.of(K.REFUND) + self.of(K.FINDER_COST) + self.account(Account.BAP)
+        """Money that came for this order, or that its fleet promised, and did not go back, wherever it lies."""
+        elsewhere = self.account(Account.BAP) + self.account(Account.FLEET)
+        return self.of(K.COLLECTED) + self.of(K.REFUND) + self.of(K.FINDER_COST) + elsewhere
 
     @property
     def secured_minor(self) -> int:
-        """What was held or paid before charging: neither captures, top-ups nor remittances count twice."""
+        """What was held, paid or promised before charging: what only moved between accounts counts once."""
+        if self.is_on_account:
+            return self.promised_minor
         moved = self.of(K.CAPTURE) + self.of(K.TOP_UP_PAID) + self.of(K.REMITTED)
         return self.of(K.HELD) + self.of(K.COLLECTED) + self.of(K.BAP_COLLECTED) + moved
 
@@ -221,7 +244,7 @@ class Totals:
 def outstanding(entries: Iterable[LedgerEntry]) -> Outstanding:
     """What is still open on this order."""
     totals = Totals(entries)
-    money = (Account.BUYER, Account.DUE, Account.BAP)
+    money = (Account.BUYER, Account.DUE, Account.BAP, Account.FLEET)
     return Outstanding(
         ordered_minor=totals.account(Account.ORDER),
         held_minor=totals.account(Account.HOLD),
@@ -229,6 +252,7 @@ def outstanding(entries: Iterable[LedgerEntry]) -> Outstanding:
         unspent_minor=sum(totals.account(account) for account in money),
         due_minor=totals.account(Account.DUE),
         receivable_minor=totals.account(Account.BAP),
+        on_account_minor=totals.account(Account.FLEET),
     )
 
 
@@ -258,6 +282,8 @@ def summary(entries: Iterable[LedgerEntry]) -> Summary:
         over_wh=max(0, -apart_wh),
         balance_minor=totals.balance_minor,
         balance_wh=totals.balance_wh,
+        on_account_minor=totals.account(Account.FLEET),
+        forgiven_minor=totals.of(K.FORGIVEN),
     )
 
 
@@ -296,6 +322,54 @@ def money_collected_by_bap(
 ) -> tuple[LedgerEntry, ...]:
     """Money the buyer app says it took; we trust its signature and have a receivable (BECKN 4.7)."""
     return (entry(order_id, latest_revision(entries), K.BAP_COLLECTED, amount_minor, at_ms=at_ms, ref=ref),)
+
+
+def put_on_account(
+    entries: Iterable[LedgerEntry], order_id: str, *, amount_minor: int, fleet_id: str, at_ms: int
+) -> tuple[LedgerEntry, ...]:
+    """A fleet pays for this order later, with all its others; `amount_minor` is the order's price (BECKN 7.3)."""
+    revision = latest_revision(entries)
+    return (entry(order_id, revision, K.ON_ACCOUNT, amount_minor, at_ms=at_ms, ref=fleet_id, part="order"),)
+
+
+def account_paid(
+    entries: Iterable[LedgerEntry], order_id: str, *, amount_minor: int, ref: str, at_ms: int
+) -> tuple[LedgerEntry, ...]:
+    """The fleet paid for this order."""
+    revision = latest_revision(entries)
+    return (
+        entry(order_id, revision, K.ACCOUNT_PAID, -amount_minor, at_ms=at_ms, ref=ref),
+        entry(order_id, revision, K.COLLECTED, amount_minor, at_ms=at_ms, ref=ref, part=f"account:{ref}"),
+    )
+
+
+def forgiven(entries: Iterable[LedgerEntry], order_id: str, *, at_ms: int) -> tuple[LedgerEntry, ...]:
+    """What is due now is given up; nothing when nothing is due. A later revision asks only for what is new."""
+    entries = tuple(entries)
+    due_minor = Totals(entries).account(Account.DUE)
+    if due_minor <= 0:
+        return ()
+    revision = latest_revision(entries)
+    # Once per debt: the same debt forgiven twice makes the same keys, another one after it makes others.
+    part = f"forgiven:{revision}:{sum(1 for posted in entries if posted.kind is K.FORGIVEN)}"
+    return (
+        entry(order_id, revision, K.TOP_UP_DUE, -due_minor, at_ms=at_ms, part=part),
+        entry(order_id, revision, K.FORGIVEN, due_minor, at_ms=at_ms, part=part),
+    )
+
+
+def due_since_ms(entries: Iterable[LedgerEntry]) -> int | None:
+    """Since when something has been due without a break; None when nothing is. Entries as they were posted."""
+    due_minor, since_ms = 0, None
+    for posted in entries:
+        if posted.account is not Account.DUE or not posted.amount_minor:
+            continue
+        due_minor += posted.amount_minor
+        if due_minor <= 0:
+            since_ms = None
+        elif since_ms is None:
+            since_ms = posted.at_ms
+    return since_ms
 
 
 def top_up_paid(

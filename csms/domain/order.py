@@ -15,6 +15,8 @@ the meter data for it are complete. A stop asked for while STARTING or INTERRUPT
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from csms.domain import order_facts as f
 from csms.domain.breakdown import Breakdown, Role
 from csms.domain.order_commands import (
@@ -31,6 +33,7 @@ from csms.domain.order_commands import (
     Fail,
     Initialise,
     Interrupt,
+    Reclass,
     RecordPayment,
     RefundDone,
     Renew,
@@ -67,6 +70,7 @@ __all__ = [
     "OrderFact",
     "Payment",
     "PaymentStatus",
+    "Reclass",
     "RecordPayment",
     "RefundDone",
     "Renew",
@@ -93,6 +97,8 @@ def decide(order: Order, command: Command, now_ms: int) -> Facts:
             return _requote(order, command, now_ms)
         case Renew():
             return _renew(order, command, now_ms)
+        case Reclass():
+            return _reclass(order, command, now_ms)
         case Initialise():
             return _initialise(order, command, now_ms)
         case RecordPayment():
@@ -152,6 +158,24 @@ def _requote(order: Order, command: Requote, now_ms: int) -> Facts:
             slot=command.slot,
             buyer=command.buyer,
             wire=command.wire,
+            fleet_id=command.fleet_id,
+        ),
+    )
+
+
+def _reclass(order: Order, command: Reclass, now_ms: int) -> Facts:
+    if order.fleet_id == command.fleet_id:
+        return ()
+    if order.state not in (S.QUOTED, S.INITIALISED, S.PAID):
+        raise _wrong_state(order, "be priced anew")
+    return (
+        f.BuyerClassed(
+            at_ms=now_ms,
+            fleet_id=command.fleet_id,
+            terms=command.terms,
+            quote=command.quote,
+            quoted_wh=command.quoted_wh,
+            hold_minor=command.hold_minor,
         ),
     )
 
@@ -227,7 +251,21 @@ def _confirm(order: Order, command: Confirm, now_ms: int) -> Facts:
         raise _wrong_state(order, "be confirmed")
     if not (order.collected_by is CollectedBy.BPP and order.is_paid):
         _refuse_expired(order, now_ms)
-    return (f.OrderConfirmed(at_ms=now_ms, payment=_proven(order, command), token=command.token, wire=command.wire),)
+    payment = _proven(order, command)
+    on_account = command.on_account and not (payment is not None and payment.is_good)
+    if on_account and payment is not None:  # nobody pays it by a link any more
+        amount_minor = order.quote.without(Role.BUFFER, Role.ROUNDING).total_minor
+        payment = replace(payment, status=PaymentStatus.PENDING, amount_minor=amount_minor, url=None, methods=())
+    return (
+        f.OrderConfirmed(
+            at_ms=now_ms,
+            payment=payment,
+            token=command.token,
+            wire=command.wire,
+            on_account=on_account,
+            buyer=command.buyer,
+        ),
+    )
 
 
 def _proven(order: Order, command: Confirm) -> Payment | None:
@@ -237,8 +275,8 @@ def _proven(order: Order, command: Confirm) -> Payment | None:
         if payment.amount_minor < order.quote.total_minor:
             raise _not_paid(order, payment)
         return payment
-    if command.allow_postpaid:
-        return payment
+    if command.allow_postpaid or command.on_account:
+        return payment or order.payment
     raise Refusal(Why.NOT_PAID, f"Order {order.order_id} is not paid.")
 
 
@@ -272,7 +310,7 @@ def _cancel(order: Order, command: Cancel, now_ms: int) -> Facts:
         return ()
     if order.state not in (S.QUOTED, S.INITIALISED, S.PAID, S.CONFIRMED):
         raise Refusal(Why.NOT_CANCELLABLE, _sentence(order, "be cancelled"))
-    fee = _cancellation_fee(order, command.by, now_ms)
+    fee = _cancellation_fee(order, command, now_ms)
     return (
         f.OrderCancelled(
             at_ms=now_ms,
@@ -285,12 +323,12 @@ def _cancel(order: Order, command: Cancel, now_ms: int) -> Facts:
     )
 
 
-def _cancellation_fee(order: Order, by: CancelledBy, now_ms: int) -> Breakdown:
+def _cancellation_fee(order: Order, command: Cancel, now_ms: int) -> Breakdown:
     free = Breakdown(currency=order.quote.currency, components=())
-    if by is CancelledBy.PROVIDER or order.slot is None:
+    if command.by is CancelledBy.PROVIDER or command.is_free or order.slot is None:
         return free
     free_until = order.slot.start_ms - order.terms.cancellation.free_minutes * 60_000
-    if by is CancelledBy.BUYER and now_ms <= free_until:
+    if command.by is CancelledBy.BUYER and now_ms <= free_until:
         return free
     ordered = order.quote.without(Role.BUFFER).total
     return cancellation_bill(order.terms, ordered, from_minor(order.paid_minor))

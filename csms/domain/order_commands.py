@@ -32,7 +32,19 @@ class Requote:
     expires_ms: int
     slot: Slot | None = None
     buyer: Buyer | None = None
+    fleet_id: str | None = None
     wire: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reclass:
+    """The buyer has proven to belong to a fleet or a programme: its price holds from now on, paid or not."""
+
+    fleet_id: str
+    terms: Terms
+    quote: Breakdown
+    quoted_wh: int
+    hold_minor: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +76,15 @@ class RecordPayment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirm:
-    """`evidence` is what the buyer app claims; `token` the one-time tag that will start the session."""
+    """`evidence` is what the buyer app claims; `token` the one-time tag that will start the session. `on_account`: the
+    order's fleet pays by the month, so an order that nobody paid may be confirmed; `allow_postpaid`: the buyer may
+    pay afterwards."""
 
     evidence: Payment | None = None
     token: str | None = None
     allow_postpaid: bool = False
+    on_account: bool = False
+    buyer: Buyer | None = None
     wire: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -86,6 +102,7 @@ class AskStop:
 class Cancel:
     reason: str
     by: CancelledBy = CancelledBy.BUYER
+    is_free: bool = False  # no fee whatever the time: it could not have been used
     wire: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -161,6 +178,7 @@ class TopUpPaid:
 Command = (
     Requote
     | Renew
+    | Reclass
     | Initialise
     | RecordPayment
     | Confirm

@@ -109,6 +109,19 @@ class OrderQuoted(OrderFact):
     slot: Slot | None = None
     buyer: Buyer | None = None
     wire: Mapping[str, Any] = field(default_factory=dict)
+    fleet_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuyerClassed(OrderFact):
+    """The buyer was found to belong to a fleet or a loyalty programme after the price was given."""
+
+    kind: ClassVar[str] = "BuyerClassed"
+    fleet_id: str
+    terms: Terms
+    quote: Breakdown
+    quoted_wh: int
+    hold_minor: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +166,8 @@ class OrderConfirmed(OrderFact):
     payment: Payment | None
     token: str | None
     wire: Mapping[str, Any] = field(default_factory=dict)
+    on_account: bool = False
+    buyer: Buyer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,6 +294,7 @@ FACTS: Final[dict[str, type[OrderFact]]] = {
     fact.kind: fact
     for fact in (
         OrderQuoted,
+        BuyerClassed,
         QuoteRenewed,
         OrderInitialised,
         PaymentRecorded,

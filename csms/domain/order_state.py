@@ -91,6 +91,8 @@ class Order:
     cancellation_fee: Breakdown | None = None
     failure: str | None = None
     wire: Mapping[str, Any] = field(default_factory=dict)
+    fleet_id: str | None = None  # the fleet or loyalty programme whose price holds
+    on_account: bool = False  # that fleet pays for it by the month
 
     @property
     def is_paid(self) -> bool:
@@ -113,11 +115,13 @@ _STAYS_WHEN_CLOSED: Final = (f.RefundMade, f.PaymentRecorded)
 TRANSITIONS: Final[dict[tuple[State, type[OrderFact]], State]] = {
     (S.QUOTED, f.OrderQuoted): S.QUOTED,
     (S.QUOTED, f.QuoteRenewed): S.QUOTED,
+    (S.QUOTED, f.BuyerClassed): S.QUOTED,
     (S.QUOTED, f.OrderInitialised): S.INITIALISED,
     (S.QUOTED, f.OrderCancelled): S.CANCELLED,
     (S.QUOTED, f.OrderExpired): S.EXPIRED,
     (S.INITIALISED, f.OrderQuoted): S.QUOTED,
     (S.INITIALISED, f.QuoteRenewed): S.INITIALISED,
+    (S.INITIALISED, f.BuyerClassed): S.INITIALISED,
     (S.INITIALISED, f.OrderInitialised): S.INITIALISED,
     (S.INITIALISED, f.PaymentRecorded): S.PAID,
     (S.INITIALISED, f.PaymentFailed): S.INITIALISED,
@@ -125,6 +129,7 @@ TRANSITIONS: Final[dict[tuple[State, type[OrderFact]], State]] = {
     (S.INITIALISED, f.OrderCancelled): S.CANCELLED,
     (S.INITIALISED, f.OrderExpired): S.EXPIRED,
     (S.PAID, f.PaymentRecorded): S.PAID,
+    (S.PAID, f.BuyerClassed): S.PAID,
     (S.PAID, f.OrderConfirmed): S.CONFIRMED,
     (S.PAID, f.OrderCancelled): S.CANCELLED,
     (S.PAID, f.OrderFailed): S.FAILED,
@@ -184,6 +189,7 @@ def quoted_fact(order: Order) -> f.OrderQuoted:
         slot=order.slot,
         buyer=order.buyer,
         wire=order.wire,
+        fleet_id=order.fleet_id,
     )
 
 
@@ -212,6 +218,16 @@ def _with(order: Order, fact: OrderFact) -> Order:
                 buyer=order.buyer.with_news(fact.buyer),
                 wire={**order.wire, **fact.wire},
                 payment=None,
+                fleet_id=fact.fleet_id,
+            )
+        case f.BuyerClassed():
+            return replace(
+                order,
+                fleet_id=fact.fleet_id,
+                terms=fact.terms,
+                quote=fact.quote,
+                quoted_wh=fact.quoted_wh,
+                hold_minor=fact.hold_minor,
             )
         case f.QuoteRenewed():
             return _repriced(order, fact)
@@ -231,6 +247,8 @@ def _with(order: Order, fact: OrderFact) -> Order:
                 order,
                 payment=fact.payment,
                 token=fact.token,
+                on_account=fact.on_account,
+                buyer=order.buyer.with_news(fact.buyer),
                 confirmed_at_ms=fact.at_ms,
                 wire={**order.wire, **fact.wire},
             )
@@ -252,7 +270,7 @@ def _with(order: Order, fact: OrderFact) -> Order:
         case f.OrderEstimated():
             return replace(_metered(order, fact), estimate=fact.breakdown)
         case f.OrderBilled() | f.OrderRevised():
-            return replace(_metered(order, fact), final=fact.breakdown)
+            return replace(_metered(order, fact), final=fact.breakdown, payment=_owed(order, fact.breakdown))
         case f.OrderCancelled():
             return replace(
                 order,
@@ -276,6 +294,13 @@ def _with(order: Order, fact: OrderFact) -> Order:
             )
         case _:
             return order
+
+
+def _owed(order: Order, final: Breakdown) -> Payment | None:
+    """On account the payment follows the bill: nobody paid anything before."""
+    if not order.on_account or order.payment is None:
+        return order.payment
+    return replace(order.payment, amount_minor=final.total_minor)
 
 
 def _repriced(order: Order, fact: f.OrderQuoted | f.QuoteRenewed) -> Order:

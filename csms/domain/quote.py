@@ -7,7 +7,7 @@ An amount is all-in and gets no provision: the energy is solved for, and the ses
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -152,7 +152,8 @@ def _for_amount(terms: Terms, amount: Decimal, start_ms: int, max_power_w: int) 
         return priced is not None and priced.total <= amount
 
     longest = max_power_w * LONGEST_HOURS
-    energy_wh = _largest(is_affordable, terms.discount.threshold_wh if terms.discount else 0, longest)
+    discounts = (terms.discount, terms.loyalty)
+    energy_wh = _largest(is_affordable, {found.threshold_wh for found in discounts if found is not None}, longest)
     if amount <= 0 or energy_wh is None:
         bill(terms, _at_full_power(start_ms, ZERO_ENERGY_WH, max_power_w))  # refuses when there is no price now
         raise Refusal(Why.QUANTITY, f"{amount} {terms.tariff.currency} buys no energy under this tariff.")
@@ -177,12 +178,16 @@ def _filled_up(breakdown: Breakdown, amount: Decimal) -> Breakdown:
     return replace(breakdown, components=(*breakdown.components, line))
 
 
-def _largest(is_affordable: _Affordable, threshold_wh: int, longest: int) -> int | None:
-    """The largest affordable energy. Crossing a discount's threshold lowers the price, so each side is rising."""
-    if threshold_wh > ZERO_ENERGY_WH:
-        beyond = _bisect(is_affordable, threshold_wh, longest)
-        return beyond or _bisect(is_affordable, ZERO_ENERGY_WH, min(threshold_wh - 1, longest))
-    return _bisect(is_affordable, ZERO_ENERGY_WH, longest)
+def _largest(is_affordable: _Affordable, thresholds_wh: Collection[int], longest: int) -> int | None:
+    """The largest affordable energy. Crossing a discount's threshold lowers the price; between two of them it rises."""
+    high = longest
+    for threshold_wh in sorted(thresholds_wh, reverse=True):
+        if threshold_wh <= ZERO_ENERGY_WH:
+            continue
+        if found := _bisect(is_affordable, threshold_wh, high):
+            return found
+        high = min(high, threshold_wh - 1)
+    return _bisect(is_affordable, ZERO_ENERGY_WH, high)
 
 
 def _bisect(is_affordable: _Affordable, low: int, high: int) -> int | None:

@@ -15,7 +15,7 @@ from csms.domain.meter import Quality
 from csms.domain.refusal import Refusal
 from csms.domain.session_record import Session
 from csms.domain.session_states import State
-from csms.domain.tariff import Slice, Tariff, Terms, Usage, bill, rate_at, text
+from csms.domain.tariff import Slice, Surge, Tariff, Terms, Usage, bill, rate_at, surges_at, text
 
 PRICED: Final = frozenset({Quality.A, Quality.B, Quality.C})
 """Energy of these qualities is money; D is provisional only, U never (SESSIONS 5.3)."""
@@ -108,6 +108,7 @@ def price_text(tariff: Tariff, at_ms: int) -> str | None:
         *([f"{text(tariff.service_fee)} {money} per session"] if tariff.service_fee else []),
         *([f"surge {text(tariff.surge_percent)}%"] if tariff.surge_percent else []),
         *([f"{text(tariff.surcharge_per_kwh)} {money}/kWh surcharge"] if tariff.surcharge_per_kwh else []),
+        *(f"{surge.label} {_surge_text(surge, money)}" for surge in surges_at(tariff, at_ms)),
         *([_idle_text(tariff)] if tariff.idle_per_minute else []),
     ]
     if not said:
@@ -115,6 +116,11 @@ def price_text(tariff: Tariff, at_ms: int) -> str | None:
     if tariff.tax_percent:
         said.append(f"{'incl.' if tariff.tax_inclusive else 'plus'} {text(tariff.tax_percent)}% {tariff.tax_label}")
     return ", ".join(said)
+
+
+def _surge_text(surge: Surge, money: str) -> str:
+    parts = [f"{text(surge.percent)}%"] if surge.percent else []
+    return " and ".join(parts + ([f"{text(surge.per_kwh)} {money}/kWh"] if surge.per_kwh else []))
 
 
 def _idle_text(tariff: Tariff) -> str:

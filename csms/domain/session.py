@@ -121,7 +121,8 @@ def apply(session: Session, event: Event, timing: Timing) -> list[Outcome]:
 
 
 def _billed_by(session: Session) -> tuple[object, ...]:
-    return session.energy_wh, session.quality, session.ended_at_ms, session.end_cause
+    # Readings alone may change the price, too: they tell when the energy flowed.
+    return session.energy_wh, session.quality, session.ended_at_ms, session.end_cause, len(session.register)
 
 
 def _dispatch(turn: Turn, event: Event) -> None:

@@ -359,6 +359,11 @@ class Abandoned:
 
 
 @dataclass(frozen=True, slots=True)
+class Reshaped:
+    """A late reading tells when the energy flowed; by a time-of-day tariff that may be another price."""
+
+
+@dataclass(frozen=True, slots=True)
 class Revised:
     """A late fact changed the figures; settle this revision, delta only."""
 
@@ -382,6 +387,7 @@ Outcome = (
     | NotifyResumed
     | Ended
     | Abandoned
+    | Reshaped
     | Revised
     | Voided
 )

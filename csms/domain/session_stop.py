@@ -5,7 +5,7 @@ from __future__ import annotations
 from csms.domain.clock import TimeQuality, worse
 from csms.domain.end_cause import WEAK, EndCause, normalise_end_cause
 from csms.domain.session_energy import take_reading
-from csms.domain.session_events import CaseType, Severity, StopCause, StopSeen
+from csms.domain.session_events import CaseType, Reshaped, Severity, StopCause, StopSeen
 from csms.domain.session_record import Segment, Session, StopMark
 from csms.domain.session_states import LATE, EventKind, State
 from csms.domain.session_turn import Turn
@@ -113,9 +113,12 @@ def reconsider(turn: Turn, *, approved: bool = False) -> None:
     """Does what came late change energy, time or cause against what is in the ledger? Then it is a revision."""
     session = turn.session
     turn.refigure()
+    is_reshaped = session.late_pending and not session.final
     session.late_pending = False
     now = (session.energy_wh, session.ended_at_ms, session.end_cause)
     if now == (session.settled_wh, session.settled_ended_ms, session.settled_cause):
+        if is_reshaped:
+            turn.out.append(Reshaped())
         return
     if session.final and not approved:
         session.late_pending = True

@@ -244,7 +244,11 @@ def _closing(totals: Totals, charge: Charge, metered: _Line, waived: int) -> lis
     owed = charge.breakdown.total_minor - waived
     capture = min(max(0, owed - totals.paid_minor), held)
     in_hand = totals.paid_minor + capture
-    due = max(0, owed - in_hand)
+    short = max(0, owed - in_hand)
+    # A fleet's promise follows the bill; from a buyer what was forgiven is not asked for again.
+    promised = short if totals.is_on_account else 0
+    forgiven = min(totals.of(K.FORGIVEN), short - promised)
+    due = short - promised - forgiven
     open_minor = totals.account(Account.ORDER) + metered.amount_minor
     open_wh = totals.balance_wh + metered.wh
     finder = _finder_minor(totals, charge)
@@ -253,7 +257,9 @@ def _closing(totals: Totals, charge: Charge, metered: _Line, waived: int) -> lis
         _Line(K.COLLECTED, capture),
         _Line(K.RELEASE, capture - held),
         *_refund_lines(totals, max(0, in_hand - owed)),
+        _Line(K.ON_ACCOUNT, promised),
         _Line(K.WRITE_OFF, waived - totals.of(K.WRITE_OFF)),
+        _Line(K.FORGIVEN, forgiven - totals.of(K.FORGIVEN)),
         _Line(K.TOP_UP_DUE, due - totals.account(Account.DUE)),
         _Line(K.FINDER_RETAINED, totals.of(K.FINDER_COST) - finder),
         _Line(K.FINDER_COST, finder - totals.of(K.FINDER_COST)),
@@ -262,8 +268,12 @@ def _closing(totals: Totals, charge: Charge, metered: _Line, waived: int) -> lis
 
 
 def _refund_lines(totals: Totals, amount_minor: int) -> list[_Line]:
-    """The buyer app gives back what it still holds; only what it has passed on comes from us."""
-    by_bap = min(amount_minor, max(0, totals.account(Account.BAP)))
+    """The buyer app gives back what it took, also when it has passed it on: then its account stands below zero, and
+    its next statement carries that (BECKN 4.10). A fleet is never paid back: its promise shrinks, and what it paid too
+    much stands on its next statement."""
+    if totals.is_on_account:
+        return [_Line(K.ON_ACCOUNT, -amount_minor)]
+    by_bap = min(amount_minor, max(0, totals.of(K.BAP_COLLECTED) + totals.of(K.BAP_REFUND)))
     return [_Line(K.BAP_REFUND, -by_bap), _Line(K.REFUND, by_bap - amount_minor)]
 
 
@@ -284,6 +294,8 @@ class _Waiver:
         """Worked out afresh from the whole bill at every revision; only the difference is posted."""
         total = charge.breakdown.total_minor
         secured = totals.paid_minor + totals.account(Account.HOLD) - totals.top_up_kept_minor
+        if totals.is_on_account:
+            secured = totals.promised_minor  # what it grew by since came from bills
         shortfall = max(0, total - secured)
         waived = 0
         if self.our_fault:

@@ -4,8 +4,9 @@ The formula is BECKN 4.5, each line rounded half up to two places and later line
 earlier ones, so that a person with a pencil gets the same figures:
 
     UNIT       price x kWh and price x minutes, one line per distinct price (time of day cuts the usage)
-    SURCHARGE  surge % of UNIT; location surcharge per kWh
-    DISCOUNT   percent of UNIT up to a cap, plus a flat sum, from a threshold of energy; never below zero
+    SURCHARGE  surge % of UNIT; location surcharge per kWh; in a window of hours or dates, of what was used in it
+    DISCOUNT   percent of UNIT up to a cap, plus a flat sum, from a threshold of energy; never below zero; the offer
+               the buyer chose, then the loyalty programme they belong to
     FEE        service fee; bounds of the tariff; idle fee after the grace (bill only)
     TAX        percent of all the above; with tax-inclusive prices no line, but the share is known
     FEE        the buyer app's finder fee (not taxed by us)
@@ -15,8 +16,9 @@ Prices live in civil time of the tariff's zone. A moment no rate covers is refus
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -24,6 +26,7 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from csms.domain.breakdown import Breakdown, Component, ComponentKind, Role
+from csms.domain.dated_price import DatedPrice
 from csms.domain.refusal import Refusal, Why
 from csms.domain.stored import from_json, to_json
 from csms.domain.units import ZERO, from_ms, kwh, rfc3339, round_money
@@ -41,13 +44,16 @@ __all__ = [
     "Rate",
     "Role",
     "Slice",
+    "Surge",
     "Tariff",
     "Terms",
     "Usage",
     "bill",
     "cancellation_bill",
     "from_json",
+    "next_change",
     "rate_at",
+    "surges_at",
     "text",
     "to_json",
 ]
@@ -97,6 +103,43 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Surge:
+    """Dearer for a while: `percent` on the units and `per_kwh` on the energy used inside the window.
+
+    The window's hours are a rate's; `from_ms` and `until_ms` (exclusive) bound its dates. An order keeps the windows
+    it was quoted with, so quote and bill agree whatever is announced meanwhile. Windows that overlap add up.
+    """
+
+    label: str = "Surge price"
+    percent: Decimal = ZERO
+    per_kwh: Decimal = ZERO
+    from_minute: int = 0
+    to_minute: int = MINUTES_PER_DAY
+    weekdays: frozenset[int] = EVERY_DAY
+    from_ms: int | None = None
+    until_ms: int | None = None
+
+    def __post_init__(self) -> None:
+        _refuse_negative(percent=self.percent, per_kwh=self.per_kwh)
+        if not self.percent and not self.per_kwh:
+            raise ValueError("a surge window needs a percent or a price per kWh")
+        if self.from_ms is not None and self.until_ms is not None and self.from_ms >= self.until_ms:
+            raise ValueError("a surge window ends after it begins")
+        self._hours()  # a rate's own checks
+
+    def _hours(self) -> Rate:
+        return Rate(from_minute=self.from_minute, to_minute=self.to_minute, weekdays=self.weekdays)
+
+    def covers(self, at_ms: int, weekday: int, minute: int) -> bool:
+        """Whether it holds at an instant, whose civil time is given."""
+        if self.from_ms is not None and at_ms < self.from_ms:
+            return False
+        if self.until_ms is not None and at_ms >= self.until_ms:
+            return False
+        return self._hours().covers(weekday, minute)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tariff:
     """A price list. Money in rupees, percents as percents (18, not 0.18). The first rate that covers wins.
 
@@ -121,6 +164,8 @@ class Tariff:
     buffer_min: Decimal = ZERO
     min_price: Decimal | None = None
     max_price: Decimal | None = None
+    surges: tuple[Surge, ...] = ()
+    dated: tuple[DatedPrice, ...] = ()  # announced by a supplier: in time order, without overlap
 
     def __post_init__(self) -> None:
         _refuse_negative(
@@ -137,6 +182,8 @@ class Tariff:
         )
         if self.min_price is not None and self.max_price is not None and self.min_price > self.max_price:
             raise ValueError("the lowest price is above the highest")
+        if any(a.until_ms > b.from_ms for a, b in zip(self.dated, self.dated[1:], strict=False)):
+            raise ValueError("dated prices stand in time order and do not overlap")
         try:
             ZoneInfo(self.zone)
         except (ZoneInfoNotFoundError, ValueError) as error:
@@ -212,6 +259,7 @@ class Terms:
     pattern: Pattern = Pattern.TOP_UP
     absorb_cap_minor: int = 0  # paise; what CPO_ABSORBS loses at most on one order
     cancellation: CancellationPolicy = field(default_factory=CancellationPolicy)
+    loyalty: Discount | None = None  # of the programme the buyer belongs to; its `offer_id` is the programme's id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,7 +309,9 @@ def bill(terms: Terms, usage: Usage) -> Breakdown:
     lines = _unit_lines(tariff, usage)
     units = _sum(lines)
     lines += _surcharge_lines(tariff, units, usage.energy_wh)
+    lines += _window_lines(tariff, usage)
     lines += _discount_lines(terms.discount, units, _sum(lines), usage.energy_wh)
+    lines += _discount_lines(terms.loyalty, units, _sum(lines), usage.energy_wh)
     lines += _line(ComponentKind.FEE, Role.SERVICE, tariff.service_fee, "Service fee")
     lines += _bound_lines(tariff, _sum(lines))
     lines += _idle_lines(tariff, usage.idle_minutes)
@@ -296,6 +346,16 @@ def rate_at(tariff: Tariff, at_ms: int) -> Rate:
     return _rate(tariff, at_ms, _local(ZoneInfo(tariff.zone), at_ms))
 
 
+def surges_at(tariff: Tariff, at_ms: int) -> tuple[Surge, ...]:
+    """The surge windows in force at an instant."""
+    return _surges(tariff, at_ms, _local(ZoneInfo(tariff.zone), at_ms)) if tariff.surges else ()
+
+
+def next_change(tariff: Tariff, at_ms: int) -> int:
+    """Until when at least the rate of `at_ms` holds, UTC ms, exclusive."""
+    return _next_change(tariff, ZoneInfo(tariff.zone), at_ms)
+
+
 def text(number: Decimal) -> str:
     """`10.50` as `10.5`, `10` as `10`: how quantities and prices stand in descriptions."""
     return f"{number.normalize():f}"
@@ -312,35 +372,61 @@ def _rate(tariff: Tariff, at_ms: int, local: datetime) -> Rate:
     weekday, minute = local.weekday(), local.hour * 60 + local.minute
     for rate in tariff.rates:
         if rate.covers(weekday, minute):
-            return rate
+            return _dated(tariff, at_ms, rate)
     raise Refusal(Why.NO_TARIFF, f"Tariff {tariff.tariff_id} has no price at {rfc3339(at_ms)}.")
 
 
-def _pieces(tariff: Tariff, piece: Slice) -> Iterator[tuple[Rate, int, int]]:
-    """`(rate, milliseconds, Wh)` of one slice, cut where the rate may change. The Wh add up exactly."""
-    if tariff.rates and tariff.rates[0].is_always:
-        yield tariff.rates[0], piece.end_ms - piece.start_ms, piece.energy_wh
+def _dated(tariff: Tariff, at_ms: int, rate: Rate) -> Rate:
+    """The hour's rate with the price that a supplier announced for this instant, where there is one."""
+    at = bisect_right(tariff.dated, at_ms, key=lambda price: price.from_ms) - 1
+    if at < 0 or at_ms >= tariff.dated[at].until_ms:
+        return rate
+    return replace(rate, per_kwh=tariff.dated[at].of(rate.per_kwh))
+
+
+def _dated_marks(tariff: Tariff, at_ms: int) -> list[int]:
+    """The next instants at which an announced price begins or ends."""
+    after = bisect_right(tariff.dated, at_ms, key=lambda price: price.from_ms)
+    ends = [price.until_ms for price in tariff.dated[max(0, after - 1) : after] if price.until_ms > at_ms]
+    return ends + [price.from_ms for price in tariff.dated[after : after + 1]]
+
+
+def _pieces(tariff: Tariff, piece: Slice) -> Iterator[tuple[Rate, int, int, tuple[Surge, ...]]]:
+    """`(rate, milliseconds, Wh, surges)` of one slice, cut where either may change. The Wh add up exactly."""
+    if tariff.rates and tariff.rates[0].is_always and not tariff.surges and not tariff.dated:
+        yield tariff.rates[0], piece.end_ms - piece.start_ms, piece.energy_wh, ()
         return
     zone = ZoneInfo(tariff.zone)
     if piece.start_ms == piece.end_ms:
-        yield _rate(tariff, piece.start_ms, _local(zone, piece.start_ms)), 0, piece.energy_wh
+        local = _local(zone, piece.start_ms)
+        yield _rate(tariff, piece.start_ms, local), 0, piece.energy_wh, _surges(tariff, piece.start_ms, local)
         return
     at_ms, given_wh = piece.start_ms, 0
     while at_ms < piece.end_ms:
-        rate = _rate(tariff, at_ms, _local(zone, at_ms))
+        local = _local(zone, at_ms)
+        rate, surges = _rate(tariff, at_ms, local), _surges(tariff, at_ms, local)
         until = min(_next_change(tariff, zone, at_ms), piece.end_ms)
         so_far = piece.energy_wh * (until - piece.start_ms) // (piece.end_ms - piece.start_ms)
-        yield rate, until - at_ms, so_far - given_wh
+        yield rate, until - at_ms, so_far - given_wh, surges
         at_ms, given_wh = until, so_far
+
+
+def _surges(tariff: Tariff, at_ms: int, local: datetime) -> tuple[Surge, ...]:
+    weekday, minute = local.weekday(), local.hour * 60 + local.minute
+    return tuple(surge for surge in tariff.surges if surge.covers(at_ms, weekday, minute))
 
 
 def _next_change(tariff: Tariff, zone: ZoneInfo, at_ms: int) -> int:
     """The next instant at which another rate may apply: a window's end, midnight, or near a clock change."""
     local = _local(zone, at_ms)
     minute = local.hour * 60 + local.minute
-    marks = {MINUTES_PER_DAY}.union(*({rate.from_minute, rate.to_minute} for rate in tariff.rates))
+    windows: list[Rate | Surge] = [*tariff.rates, *tariff.surges]
+    marks = {MINUTES_PER_DAY}.union(*({window.from_minute, window.to_minute} for window in windows))
     ahead = min(mark for mark in marks if mark > minute)
     until = at_ms - at_ms % MINUTE_MS + (ahead - minute) * MINUTE_MS
+    dates = (date for surge in tariff.surges for date in (surge.from_ms, surge.until_ms) if date is not None)
+    until = min([until, *(date for date in dates if date > at_ms)])
+    until = min([until, *_dated_marks(tariff, at_ms)])
     if _local(zone, until).utcoffset() != local.utcoffset():
         return min(until, at_ms - at_ms % QUARTER_MS + QUARTER_MS)
     return until
@@ -372,7 +458,7 @@ def _unit_lines(tariff: Tariff, usage: Usage) -> list[Component]:
     minutes: dict[Decimal, int] = {}
     elapsed_ms = 0
     for piece in usage.slices:
-        for rate, duration_ms, energy_wh in _pieces(tariff, piece):
+        for rate, duration_ms, energy_wh, _ in _pieces(tariff, piece):
             # Whole minutes of the running total, so that cutting a session never adds or loses one.
             whole = (elapsed_ms + duration_ms) // MINUTE_MS - elapsed_ms // MINUTE_MS
             elapsed_ms += duration_ms
@@ -404,6 +490,31 @@ def _surcharge_lines(tariff: Tariff, units: Decimal, energy_wh: int) -> list[Com
         *_line(ComponentKind.SURCHARGE, Role.SURGE, units * tariff.surge_percent / 100, surge),
         *_line(ComponentKind.SURCHARGE, Role.LOCATION_SURCHARGE, tariff.surcharge_per_kwh * kwh(energy_wh), place),
     ]
+
+
+def _window_lines(tariff: Tariff, usage: Usage) -> list[Component]:
+    """One line for each surge window's percent and one for its price per kWh, of what was used while it held."""
+    if not tariff.surges:
+        return []
+    units: dict[Surge, Decimal] = {}
+    energy: dict[Surge, int] = {}
+    elapsed_ms = 0
+    for piece in usage.slices:
+        for rate, duration_ms, energy_wh, surges in _pieces(tariff, piece):
+            whole = (elapsed_ms + duration_ms) // MINUTE_MS - elapsed_ms // MINUTE_MS
+            elapsed_ms += duration_ms
+            for surge in surges:
+                value = rate.per_kwh * kwh(energy_wh) + rate.per_minute * whole
+                units[surge] = units.get(surge, ZERO) + value
+                energy[surge] = energy.get(surge, 0) + energy_wh
+    lines: list[Component] = []
+    for surge, value in units.items():
+        part = "" if energy[surge] == usage.energy_wh else f", on {text(kwh(energy[surge]))} kWh"
+        dearer = f"{surge.label} ({text(surge.percent)}%{part})"
+        more = f"{surge.label} ({text(surge.per_kwh)} {tariff.currency}/kWh{part})"
+        lines += _line(ComponentKind.SURCHARGE, Role.SURGE, value * surge.percent / 100, dearer)
+        lines += _line(ComponentKind.SURCHARGE, Role.SURGE, surge.per_kwh * kwh(energy[surge]), more)
+    return lines
 
 
 def _discount_lines(discount: Discount | None, units: Decimal, ceiling: Decimal, energy_wh: int) -> list[Component]:

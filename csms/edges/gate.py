@@ -161,7 +161,7 @@ class Gate:
         heartbeat_s: int,
         heartbeat_of: Callable[[Station], int | None],
         strict: bool,
-        on_new: Callable[[], None],
+        on_new: Callable[[str], None],
         count_refused: Callable[[str], None],
     ) -> None:
         self._store = store
@@ -269,7 +269,7 @@ class Gate:
             await self._store.transact(work)
             station = await self._stations.reload(attempt.identity)
             assert station is not None
-            self._on_new()
+            self._on_new(attempt.identity)
             return station
 
     async def _enter(self, station: Station, attempt: Attempt) -> _Entry | Admission:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 
 from csms.app.stations import Station
 from csms.domain.certificate import Use
+from csms.domain.refusal import Refusal, Why
 from csms.edges.exchange import Desk, Exchange, Payload, Work, carry_out, dumps, logged_answer, quarantine, report
 from csms.edges.garbled import LONGEST
 from csms.edges.ocppj.codes import Fault
@@ -171,6 +172,22 @@ class Inbound:
             self._money_handlers[action](link, message_id, request, raw, f"repaired: {', '.join(mended.rules)}")
         else:
             self._unreadable(link, message_id, action, payload, raw, problems)
+
+    def read_again(self, action: str, payload: object) -> tuple[Any, tuple[str, ...]]:
+        """A quarantined payload with the rules of today: (request, rules that mended it). Raises Refusal."""
+        fitted = self._schemas.fit(action, payload)
+        if not isinstance(fitted, list):
+            return fitted, ()
+        mended = self._repair(action, payload, fitted) if isinstance(payload, dict) else None
+        again = self._schemas.fit(action, mended.payload) if mended is not None else fitted
+        if mended is None or isinstance(again, list):
+            said = "; ".join(str(problem) for problem in fitted[:3])
+            raise Refusal(Why.INVALID_REQUEST, f"It still cannot be understood: {said or 'it is no object'}.")
+        return again, mended.rules
+
+    def take_again(self, link: Link, message_id: str, action: str, request: Any, raw: bytes, note: str) -> None:
+        """Work on what `read_again` made of a frame."""
+        self._money_handlers[action](link, message_id, request, raw, note)
 
     def _unreadable(
         self,

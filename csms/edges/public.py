@@ -1,23 +1,21 @@
-"""What drivers and gateways reach on the public listener: tracking, the simulated payment page, payment webhooks.
+"""What drivers and gateways reach on the public listener: tracking, the payment page, payment webhooks.
 
-Nothing here belongs to the operator API. Tracking tokens are unguessable and read-only. A gateway's webhook carries
-`X-Signature: sha256=<hex HMAC of the raw body>`; a repeat of the same event changes nothing.
+Nothing here belongs to the operator API. Tracking tokens are unguessable and read-only. How a webhook is signed is
+the gateway adapter's matter (docs/payments.md); a repeat of the same event changes nothing.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import html
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import structlog
 from aiohttp import web
 
+from csms.app.gateways import Heard
 from csms.domain.refusal import Refusal, Why
-from csms.domain.units import from_minor
+from csms.edges import paymentpage
 
 log = structlog.get_logger()
 
@@ -28,6 +26,9 @@ _HEADERS = {
 }
 
 
+_PAPERS = {"invoice": "Invoice", "credit_note": "Credit note", "debit_note": "Debit note"}
+
+
 class Buying(Protocol):
     """What the public pages need of the use cases."""
 
@@ -36,33 +37,48 @@ class Buying(Protocol):
         ...
 
     async def payment(self, payment_id: str) -> Mapping[str, Any] | None:
-        """`{amount_minor, currency, status, upi_intent}` of a payment we asked for."""
+        """What the payment page shows of a payment we asked for (`paymentpage.page`)."""
         ...
 
-    async def payment_made(self, payment_id: str, *, held: bool, ref: str | None, amount_minor: int | None) -> None:
-        """The gateway says the money is there. Raises Refusal."""
+
+class Gateways(Protocol):
+    """The payment gateway, as drivers and the gateway itself reach it."""
+
+    @property
+    def name(self) -> str:
+        """As in the paths."""
+        ...
+
+    async def hear(self, headers: Mapping[str, str], body: bytes) -> Heard:
+        """A webhook."""
+        ...
+
+    async def ready(self, payment_id: str) -> None:
+        """A driver wants to pay this now."""
+        ...
+
+    async def pay_here(self, payment_id: str, *, held: bool) -> None:
+        """The simulated driver pays. Raises Refusal."""
         ...
 
 
 class PublicPages:
-    """Routes for the public listener. `simulated`: the payment page that pays by itself is offered."""
+    """Routes for the public listener. `simulated`: the payment page has buttons that pay by themselves."""
 
-    def __init__(self, buying: Buying, *, simulated: bool, webhook_secret: str | None) -> None:
+    def __init__(self, buying: Buying, gateways: Gateways, *, simulated: bool) -> None:
         self._buying = buying
+        self._gateways = gateways
         self._simulated = simulated
-        self._webhook_secret = webhook_secret
 
     def routes(self) -> list[web.RouteDef]:
         """All of them."""
         routes = [
             web.get("/track/{token}", self.track),
             web.post("/payments/webhook/{provider}", self.webhook),
+            web.get(f"/payments/{self._gateways.name}/{{payment_id}}", self.pay_page),
         ]
         if self._simulated:
-            routes += [
-                web.get("/payments/simulated/{payment_id}", self.pay_page),
-                web.post("/payments/simulated/{payment_id}", self.pay),
-            ]
+            routes.append(web.post("/payments/simulated/{payment_id}", self.pay))
         return routes
 
     async def track(self, request: web.Request) -> web.Response:
@@ -77,24 +93,26 @@ class PublicPages:
             for name, value in view.items()
             if value is not None and not isinstance(value, dict | list)
         )
-        page = f"<!doctype html><meta charset=utf-8><title>Charging</title><h1>Charging</h1><table>{rows}</table>"
+        papers = "".join(
+            f"<li><a href='{html.escape(paper['url'])}'>{html.escape(_PAPERS[paper['kind']])}"
+            f" {html.escape(paper['number'])}</a></li>"
+            for paper in view.get("documents") or ()
+        )
+        page = (
+            "<!doctype html><meta charset=utf-8><title>Charging</title><h1>Charging</h1>"
+            f"<table>{rows}</table><ul>{papers}</ul>"
+        )
         return web.Response(text=page, content_type="text/html", headers=_HEADERS)
 
     async def pay_page(self, request: web.Request) -> web.Response:
-        """What a driver sees of the simulated gateway."""
+        """What a driver sees of a payment."""
         payment_id = request.match_info["payment_id"]
+        await self._gateways.ready(payment_id)
         payment = await self._buying.payment(payment_id)
         if payment is None:
             return web.json_response({"error": "there is no such payment"}, status=404, headers=_HEADERS)
-        amount = f"{from_minor(payment['amount_minor'])} {payment['currency']}"
-        page = (
-            "<!doctype html><meta charset=utf-8><title>Simulated payment</title><h1>Simulated payment</h1>"
-            f"<p>{html.escape(amount)}, {html.escape(str(payment['status']))}. No real money moves here.</p>"
-            f"<p><a href='{html.escape(payment['upi_intent'], quote=True)}'>Open a UPI app</a></p>"
-            "<form method=post><button name=status value=paid>Pay</button> "
-            "<button name=status value=authorized>Hold only</button></form>"
-        )
-        return web.Response(text=page, content_type="text/html", headers=_HEADERS)
+        text = paymentpage.page(payment, simulated=self._simulated)
+        return web.Response(text=text, content_type="text/html", headers=paymentpage.HEADERS)
 
     async def pay(self, request: web.Request) -> web.Response:
         """The simulated driver pays (`paid`) or lets hold (`authorized`); JSON or a form."""
@@ -108,35 +126,19 @@ class PublicPages:
             status = (await request.post()).get("status")
         if status not in {"paid", "authorized"}:
             return web.json_response({"error": "status must be paid or authorized"}, status=400, headers=_HEADERS)
-        payment_id = request.match_info["payment_id"]
-        return await self._tell(
-            self._buying.payment_made(payment_id, held=status == "authorized", ref=None, amount_minor=None)
-        )
+        return await self._tell(self._gateways.pay_here(request.match_info["payment_id"], held=status == "authorized"))
 
     async def webhook(self, request: web.Request) -> web.Response:
-        """A gateway's event: `{payment_id, status: paid|authorized, amount, reference}`, signed."""
+        """A gateway's event. Once its signature holds it is kept, and then never refused for what it says."""
         raw = await request.read()
-        if self._webhook_secret is None:
-            return web.json_response({"error": "no gateway is configured"}, status=404, headers=_HEADERS)
-        expected = hmac.new(self._webhook_secret.encode(), raw, hashlib.sha256).hexdigest()
-        given = request.headers.get("X-Signature", "").removeprefix("sha256=")
-        if not hmac.compare_digest(expected, given.lower()):
+        heard = Heard.NOBODY
+        if request.match_info["provider"] == self._gateways.name:
+            heard = await self._gateways.hear(request.headers, raw)
+        if heard is Heard.NOBODY:
+            return web.json_response({"error": "no such gateway is configured"}, status=404, headers=_HEADERS)
+        if heard is Heard.FORGED:
             return web.json_response({"error": "the signature does not fit the body"}, status=401, headers=_HEADERS)
-        try:
-            event = json.loads(raw)
-            payment_id, status = event["payment_id"], event["status"]
-            amount_minor = round(float(event["amount"]) * 100) if event.get("amount") is not None else None
-            if not isinstance(payment_id, str):
-                raise TypeError(payment_id)
-        except (ValueError, KeyError, TypeError, OverflowError):
-            return web.json_response({"error": "payment_id and status are needed"}, status=400, headers=_HEADERS)
-        if status not in {"paid", "authorized"}:
-            return web.json_response({"status": "ignored"}, headers=_HEADERS)
-        return await self._tell(
-            self._buying.payment_made(
-                payment_id, held=status == "authorized", ref=event.get("reference"), amount_minor=amount_minor
-            )
-        )
+        return web.json_response({"status": heard.value}, headers=_HEADERS)
 
     @staticmethod
     async def _tell(work: Awaitable[None]) -> web.Response:

@@ -187,6 +187,7 @@ revisions = Table(
     Column("breakdown", Text),
     Column("reason", Text),
     Column("session_version", Integer, nullable=False),
+    Index("revisions_by_time", "at_ms"),
 )
 
 frames = Table(
@@ -285,7 +286,9 @@ orders = Table(
     Column("updated_ms", BigInteger, nullable=False),
     Column("expires_ms", BigInteger),
     Column("data", Text, nullable=False),
+    Column("fleet_id", Text),  # whose price it has: a fleet or a loyalty programme
     UniqueConstraint("bap_id", "transaction_id"),
+    Index("orders_by_fleet", "fleet_id", "created_ms"),
     Index("orders_by_session", "session_id"),
     Index("orders_by_state", "state"),
     Index("orders_by_payment", "payment_id"),
@@ -379,13 +382,15 @@ outbox = Table(
     Column("message_id", Text, nullable=False),
     Column("order_id", Text),
     Column("body", LargeBinary, nullable=False),
-    Column("state", Text, nullable=False),  # waiting, done, failed
+    # waiting (the head of its conversation), behind (others of it go first), done, failed
+    Column("state", Text, nullable=False),
     Column("attempts", Integer, nullable=False, default=0),
     Column("next_ms", BigInteger, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("done_ms", BigInteger),
     Column("error", Text),
-    Index("outbox_by_state", "state", "next_ms"),
+    Index("outbox_in_line", "state", "bap_id", "next_ms"),
+    Index("outbox_by_conversation", "bap_id", "transaction_id", "state"),
     Index("outbox_by_order", "order_id"),
 )
 
@@ -515,6 +520,7 @@ ratings = Table(
     Column("value", Text, nullable=False),
     Column("feedback", Text, nullable=False, default="{}"),
     Column("at_ms", BigInteger, nullable=False),
+    Index("ratings_by_subject", "subject", "at_ms"),
 )
 
 # ── what we know of chargers, and what we want of them ────────────────────────────────────────────────────────

@@ -15,9 +15,11 @@ from aiohttp import web
 
 from csms.api.server import build_operator_app
 from csms.app.answers import RawAnswer, SchemaProblems
+from csms.app.scanning import FairUse
 from csms.bus.inprocess import InProcessBell
 from csms.domain.clock import ClockModel
 from csms.domain.refusal import Refusal, Why
+from csms.domain.scanning import Allowance
 from csms.ports import Fact, Row, Table, Tx
 from csms.storage.sqlite import SqliteStore
 from firmware_profiles.load import load
@@ -47,6 +49,8 @@ class World:
         self.tolerance = Tolerance()
         self.provisioning = Provisioning()
         self.monitoring = Monitoring()
+        self.publisher: Any = None
+        self.fair_use = FairUse(Allowance(area=10, total=100, per_select=20, half_life_ms=3_600_000))
         self.checks: dict[str, tuple[bool, str]] = {"store": (True, "answers in 1 ms")}
 
     async def hash_password(self, password: str) -> str:

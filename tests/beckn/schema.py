@@ -1,7 +1,8 @@
-"""Validation against the published Beckn V2 schemas, when they are at hand (`<repo>/../shared/beckn`).
+"""Validation against the published Beckn schemas, when they are at hand (`<repo>/../shared/beckn`).
 
-`validate_callback(body)` returns the problems of a message: of the core schema of its action, and of every attribute
-pack found inside. Formats are checked too.
+`validate_callback(body)` returns the problems of a message: in generation 2 of the core schema of its action and of
+every attribute pack found inside, in generation 1 of core 1.1.1 and of the closed rule set of the Indian energy
+interface. Formats are checked too.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ _RAW = "https://raw.githubusercontent.com/beckn"
 _NEW = f"{_RAW}/protocol-specifications-new/refs/heads/main/schema"
 _API = f"{_NEW}/beckn.yaml"
 _CONTEXT = f"{_RAW}/protocol-specifications/refs/heads/master/api/transaction/build/transaction.yaml"
+_UEI = "https://uei.example/layer2-3.0.yaml"
+_NOT_IN_SCHEMA = frozenset({"get_rating_categories", "rating_categories"})  # known from prose only (BECKN 1.1)
 _PACKS = ("EvChargingService", "EvChargingOffer", "EvChargingSession", "EvChargingPointOperator", "PaymentSettlement")
 
 
@@ -58,6 +61,7 @@ def _registry() -> Any:
         _API: schemas / "beckn.yaml",
         f"{_NEW}/core/v2/attributes.yaml": schemas / "core" / "v2" / "attributes.yaml",
         _CONTEXT: base / "v1" / "schema" / "core-1.1.1-transaction.yaml",
+        _UEI: base / "v1" / "schema" / "uei-layer2-3.0.yaml",
         **{f"{_NEW}/{pack}/v1/attributes.yaml": schemas / pack / "v1" / "attributes.yaml" for pack in _PACKS},
     }
     return jsonschema_rs.Registry([(uri, _load(path)) for uri, path in documents.items()])
@@ -77,12 +81,26 @@ def validate(value: Any, ref: str) -> list[str]:
 def validate_callback(body: dict[str, Any]) -> list[str]:
     """The problems of a whole message, request or callback; [] when it is in order."""
     action = body["context"]["action"]
+    if str(body["context"].get("version", "")).startswith("1."):
+        return validate_v1(body)
     if action == "catalog_publish":
         ref = f"{_API}#/components/schemas/CatalogPublishRequest"
     else:
         method = "get" if action == "discover" else "post"
         ref = f"{_API}#/paths/~1beckn~1{action}/{method}/requestBody/content/application~1json/schema"
     return validate(body, ref) + [problem for part in _attributes(body) for problem in _validate_pack(part)]
+
+
+def validate_v1(body: dict[str, Any]) -> list[str]:
+    """The problems of a message of generation 1, under core and under the closed rule set."""
+    action = body["context"]["action"]
+    if action in _NOT_IN_SCHEMA:
+        return []
+    ref = f"#/paths/~1{action}/post/requestBody/content/application~1json/schema"
+    # The kind of an error is protocol-server's; the closed rules have no room for it, and only the open domains say it.
+    closed = {**body, "error": {k: v for k, v in body["error"].items() if k != "type"}} if "error" in body else body
+    core = [f"core: {problem}" for problem in validate(body, f"{_CONTEXT}{ref}")]
+    return core + [f"uei: {problem}" for problem in validate(closed, f"{_UEI}{ref}")]
 
 
 def validate_ack(body: dict[str, Any]) -> list[str]:

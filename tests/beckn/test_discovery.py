@@ -324,3 +324,60 @@ def test_a_hundred_thousand_connectors_answer_a_circle_quickly() -> None:
         shop.search(Intent(filter=wanted, spatial=(circle(*centre, 50_000),)), NOW)
         took.append(time.perf_counter() - began)
     assert sorted(took)[10] < 0.02  # about 1 ms on one core; the room is for a busy machine
+
+
+# --- what a question may cost
+
+
+COSTLY = [
+    Intent(filter=parse("@.beckn:id == 'a' || @.beckn:rating.x > 3")),
+    Intent(filter=parse("!(@.beckn:itemAttributes.evseId != 'a')")),
+    Intent(filter=parse(" && ".join(["@.*.*.* != @.*.*.*.x"] * 20))),
+    Intent(filter=parse("@.beckn:isActive == false")),
+]
+
+
+@pytest.mark.parametrize("intent", COSTLY)
+def test_a_question_that_would_look_at_everything_is_refused_with_what_to_do(intent: Intent) -> None:
+    shop = catalogue(*(at(77 + number / 10_000, 12, str(number)) for number in range(6000)))
+    with pytest.raises(Refusal, match="name a place") as caught:
+        shop.search(intent, NOW)
+    assert caught.value.why is Why.INVALID_REQUEST
+    near = Intent(filter=intent.filter, spatial=(circle(77, 12, 1_000),))
+    assert shop.search(near, NOW) == []
+
+
+def test_a_costly_question_that_found_something_is_answered_with_that() -> None:
+    shop = catalogue(*(at(77 + number / 10_000, 12, str(number)) for number in range(8000)))
+    few = Intent(filter=parse("@.beckn:id == '1' && true || @.beckn:id == '7999' && @.beckn:isActive == true"))
+    assert ids(shop.search(few, NOW)) == ["1"]
+
+
+def test_connectors_of_one_kind_are_judged_once() -> None:
+    asked: list[str] = []
+
+    def document(item: ItemView) -> dict[str, object]:
+        asked.append(item.item_id)
+        return item_json(item)
+
+    shop = Catalogue(document)
+    for number in range(500):
+        shop.put(replace(ITEM, item_id=str(number), evse_id=f"evse-{number}"))
+    never = Intent(filter=parse("@.beckn:itemAttributes.powerType == 'STEAM'"))
+    assert shop.search(never, NOW) == []
+    assert len(asked) == 1
+    one = Intent(filter=parse("@.beckn:itemAttributes.evseId >= 'evse-499'"))
+    assert len(shop.search(one, NOW)) == sum(f"evse-{n}" >= "evse-499" for n in range(500))
+
+
+@pytest.mark.parametrize("step", ["drop", "put"])
+def test_a_kind_that_is_no_more_leaves_nothing_behind(step: str) -> None:
+    shop = catalogue(*(at(77 + number, 12, str(number)) for number in range(3)))
+    for number in range(3):
+        if step == "drop":
+            shop.drop(str(number))
+        else:
+            shop.put(at(70, 10, str(number)))
+    left = 0 if step == "drop" else 3
+    assert len(shop.kinds.of) == left
+    assert len(set(shop.kinds.of.values())) == len(shop.kinds.texts) <= left

@@ -20,10 +20,10 @@ from beckn_adapter.filters import (
     Truth,
     Value,
     conjuncts,
-    matches,
     parse,
     unparse,
 )
+from beckn_adapter.matching import MAX_WORK, TooMuchWork, Work, matches
 
 ITEM: dict[str, object] = {
     "@type": "beckn:Item",
@@ -257,3 +257,35 @@ def branches(inner: st.SearchStrategy[Filter]) -> st.SearchStrategy[Filter]:
 @given(st.recursive(LEAVES, branches, max_leaves=8))
 def test_printing_and_parsing_are_inverse(found: Filter) -> None:
     assert parse(unparse(found)) == found
+
+
+# --- what a filter may cost
+
+
+EVERYTHING = "@.*.*.*.* == @.*.*.*.*"
+
+
+def spent(text: str, document: dict[str, object]) -> int:
+    """The work of one evaluation."""
+    work = Work(MAX_WORK)
+    matches(parse(text), document, work)
+    return MAX_WORK - work.left
+
+
+@given(st.one_of(st.recursive(LEAVES, branches, max_leaves=8)))
+def test_the_work_of_a_filter_is_bounded_by_its_size_and_the_document(found: Filter) -> None:
+    work = Work(MAX_WORK)
+    matches(found, ITEM, work)
+    leaves = 40  # more than ITEM has
+    assert MAX_WORK - work.left <= len(unparse(found)) * leaves * leaves
+
+
+def test_comparing_everything_with_everything_is_charged_for() -> None:
+    large: dict[str, object] = {str(n): {str(m): {"a": {"b": n * m}} for m in range(10)} for n in range(10)}
+    assert spent(EVERYTHING, large) > 10_000
+    with pytest.raises(TooMuchWork):
+        matches(parse(" && ".join([EVERYTHING] * 20)), large, Work(50_000))
+
+
+def test_a_filter_that_is_done_early_costs_little() -> None:
+    assert spent(f"false && {EVERYTHING}", ITEM) == 0

@@ -254,7 +254,8 @@ async def test_the_camel_case_dialect_of_the_same_version_number_is_refused(shop
 
 @pytest.mark.parametrize("action", ["search", "select", "confirm"])
 async def test_a_generation_1_request_is_refused_in_its_own_shape(shop: Shop, action: str) -> None:
-    request = shop.message(action, {"intent": {}}, version="1.1.0", domain="deg:ev-charging")
+    nowhere = {"fulfillment": {"stops": [{"location": {"gps": "nowhere"}}]}}
+    request = shop.message(action, {"intent": nowhere}, version="1.1.0", domain="deg:ev-charging")
     answer = await shop.knock(request)
     assert answer.status == 400
     assert answer.body["message"] == {"ack": {"status": "NACK"}}

@@ -705,8 +705,12 @@ def test_case_i_without_any_register_the_deadline_fixes_what_is_proven() -> None
 def test_case_j_late_meter_values_do_not_touch_the_money() -> None:
     session = in_state(S.SETTLED)
     out = play(session, meter(T0 + 30 * SEC, 1100, now_ms=NOW), meter(T0 + 90 * SEC, 1250, now_ms=NOW))
-    assert (session.state, kinds(out), session.energy_wh) == (S.SETTLED, set(), 300)
+    # Nothing but when it flowed has changed: whoever prices it by the time of day may look again.
+    assert (session.state, kinds(out), session.energy_wh) == (S.SETTLED, {ev.Reshaped}, 300)
     assert len(session.register) == 3
+    assert play(session, meter(T0 + 90 * SEC, 1250, now_ms=NOW)) == []
+    session.final = True
+    assert play(session, meter(T0 + 60 * SEC, 1200, now_ms=NOW)) == []
 
 
 def test_case_k_a_stop_before_its_start_is_adopted() -> None:

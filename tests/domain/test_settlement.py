@@ -377,7 +377,11 @@ def test_the_buyer_app_refunds_keeps_its_fee_and_owes_the_rest() -> None:
     story = summary(ledger)
     assert (story.receivable_minor, story.collected_minor, story.finder_minor) == (0, 50_000, 750)
     down = settle(ledger, charge(2, of(29_000, finder_minor=750), 16_111), terms=AT_18, want=ENERGY)
-    assert said(down) == {"PRICED": 1_000, "REFUND": -1_000}
+    # It has passed everything on, and gives back all the same: nobody else can reach the buyer's money.
+    assert said(down) == {"PRICED": 1_000, "BAP_REFUND": -1_000}
+    ledger += down
+    assert is_closed(ledger)
+    assert outstanding(ledger).receivable_minor == -1_000  # taken off what it passes on next
 
 
 @pytest.mark.parametrize("by_bap", [False, True])

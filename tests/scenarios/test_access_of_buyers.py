@@ -91,14 +91,15 @@ async def test_who_owes_begins_nothing_until_it_is_paid(shop: Shop) -> None:
         assert (await sessions(server, cs.id))[0]["state"] == "ACTIVE"  # but it owed nothing then
         assert await cp.authorize("OTHER") == {"status": "Accepted"}
         again = shop.buyer(person=person)
-        await again.select(await on_sale(shop, cp.id), kwh=1)
         with pytest.raises(RefusedError) as no:
-            await again.init()
+            await again.select(await on_sale(shop, cp.id), kwh=1)
         assert no.value.code == "50000"
+        assert "/payments/" in str(no.value)  # and where to pay it
         await buyer.pay_due()
         assert await until_owing(shop, "DEBTOR", 0) == []
         assert await cp.authorize("DEBTOR") == {"status": "Accepted"}
         assert (await cs.authorize("DEBTOR"))["status"] == "Accepted"
+        await again.select(await on_sale(shop, cp.id), kwh=1)
         await again.init()
     await cp.close()
 

@@ -11,6 +11,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from running import BPP_ID
 from schema import shared
 
 from simulators.bap import Bap, Callback
-from simulators.pricing import Bill, Quote
+from simulators.pricing import Bill, Quote, cents
 
 BUYER_ID, CDS_BUYER_ID = "example-bap.com", "app.example.com"
 ITEM_ID = "IND*ecopower-charging*cs-01*IN*ECO*BTM*01*CCS2*A*CCS2-A"
@@ -147,20 +148,33 @@ async def test_the_published_story_runs_from_discovery_to_support(tmp_path_facto
             quoted = await play("ev-charging-select.json")
             # 45 x 2.5 kWh, service 10, finder's fee 2.5 % of 112.50
             assert [str(line.value) for line in Quote.of(quoted).lines] == ["112.5", "10.0", "2.81"]
+            assert (Quote.of(quoted).value, Quote.of(quoted).unit_price) == (Decimal("125.31"), 45)
             assert quoted["beckn:orderItems"][0]["beckn:acceptedOffer"]["beckn:id"] == "offer-ccs2-60kw-kwh"
             prepared = await play("ev-charging-bpp-payment-init.json")
             assert Quote.of(prepared) == Quote.of(quoted)
-            url = prepared["beckn:payment"]["beckn:paymentURL"]
+            payment = prepared["beckn:payment"]
+            # The example's own amount is another: what is asked for is what was quoted.
+            assert (payment["beckn:amount"], payment["beckn:beneficiary"], payment["beckn:paymentStatus"]) == (
+                {"currency": "INR", "value": 125.31}, "BPP", "INITIATED",
+            )  # fmt: skip
+            theirs = REQUESTS["ev-charging-bpp-payment-init.json"]["message"]["order"]["beckn:payment"]
+            accounts = payment["beckn:paymentAttributes"]["settlementAccounts"]
+            assert theirs["beckn:paymentAttributes"]["settlementAccounts"][0] in accounts
+            url = payment["beckn:paymentURL"]
             async with net.shop.http.post(url, json={"status": "paid"}) as page:
                 assert page.status == 200
             app = net.apps[BUYER_ID]
             transaction_id = REQUESTS["ev-charging-confirm.json"]["context"]["transaction_id"]
             paid = await app.wait_for("on_status", transaction_id)
             assert paid.order["beckn:payment"]["beckn:paymentStatus"] == "COMPLETED"
+            assert paid.order["beckn:payment"]["beckn:amount"]["value"] == 125.31
             # The examples go on with an order id of their own invention; the conversation says which is meant.
             confirmed = await play("ev-charging-confirm.json")
             assert confirmed["beckn:orderStatus"] == "CONFIRMED"
             assert confirmed["beckn:id"] == prepared["beckn:id"]
+            assert Quote.of(confirmed) == Quote.of(quoted)
+            # Whatever the example claims to have paid, the gateway's record is told.
+            assert confirmed["beckn:payment"]["beckn:amount"]["value"] == 125.31
             await charger.plug_in()
             waiting = Bill(await play("ev-charging-connector-status.json"))
             assert waiting.session["connectorStatus"] in {"AVAILABLE", "PREPARING"}
@@ -174,8 +188,22 @@ async def test_the_published_story_runs_from_discovery_to_support(tmp_path_facto
             await charger.wait_delivered(1, 500)
             await charger.stop_local()
             bill = await app.wait_for("on_update", transaction_id, is_it=_is_final)
-            assert Bill(bill.order).quote.adds_up()
-            assert "received" in told_message(await net.answer("ev-charging-session-rating.json"))
+            told_bill = Bill(bill.order)
+            assert told_bill.quote.adds_up()
+            kwh = told_bill.metered_kwh
+            assert kwh is not None
+            assert abs(kwh - Decimal(charger.truth[0].delivered_wh) / 1000) <= Decimal("0.001")
+            unit = cents(45 * kwh)
+            # Units, service fee, finder's fee: of what was delivered, not of what the examples go on naming.
+            assert [line.value for line in told_bill.quote.lines] == [unit, 10, cents(unit * Decimal("0.025"))]
+            assert told_bill.value == sum(line.value for line in told_bill.quote.lines)
+            await app.wait_for("on_status", transaction_id, is_it=lambda c: bool(Bill(c.order).refunds))
+            back = [c for c in app.messages(transaction_id, "on_status") if Bill(c.order).refunds]
+            assert [Bill(c.order).payment_amount for c in back] == [Decimal("125.31") - told_bill.value]
+            rated = told_message(await net.answer("ev-charging-session-rating.json"))
+            given = REQUESTS["ev-charging-session-rating.json"]["message"]["ratings"][0]
+            assert rated["received"] is True
+            assert (rated["aggregate"]["value"], rated["aggregate"]["count"]) == (given["ratingValue"], 1)
             assert "support" in told_message(await net.answer("ev-charging-session-support.json"))
             assert not charger.complaints
         net.judge()
@@ -202,6 +230,7 @@ async def test_a_published_reservation_is_cancelled_with_its_published_cancel(
                 assert (await net.answer(name)).error is None
             cancelled = Bill((await net.answer("ev-charging-cancel-reserved-slot.json")).order)
             assert (cancelled.order_status, cancelled.payment_status) == ("CANCELLED", "CANCELLED")
+            assert cancelled.refunds == {}  # nothing was paid
         net.judge()
 
 

@@ -20,13 +20,17 @@ from typing import Any, Final
 from running import API_KEY, BPP_ID, Server
 
 from simulators.bap import Bap
-from simulators.beckn_schema import Schemas
+from simulators.beckn_schema import ClassicSchemas, EverySchema, Schemas
 from simulators.buyer import Buyer
 from simulators.scenario import Scenario, World, load
 from simulators.signing import Identity, registry_entry, write_registry
+from simulators.tongue_v1 import tongue
 from simulators.transcript import Transcript
 
-SCHEMA_FOLDER: Final = Path(__file__).resolve().parents[3] / "shared" / "beckn" / "v2" / "schema"
+BECKN_FOLDER: Final = Path(__file__).resolve().parents[3] / "shared" / "beckn"
+SCHEMA_FOLDER: Final = BECKN_FOLDER / "v2" / "schema"
+CLASSIC_FOLDER: Final = BECKN_FOLDER / "v1" / "schema"
+CLASSIC_FILES: Final = ("core-1.1.1-transaction.yaml", "uei-layer2-3.0.yaml")
 STEP_S: Final = 45.0  # the longest a story waits for one thing on a busy machine
 
 PREPAID: Final[Mapping[str, Any]] = {"pattern": "BUFFER_IN_QUOTE", "buffer_percent": 10, "buffer_min": 20}
@@ -43,22 +47,31 @@ def at_version(story: str, version: str) -> Scenario:
 
 
 @cache
-def schemas() -> Schemas | None:
+def schemas() -> EverySchema | None:
     """The published schemas when they lie beside the repository; without them callbacks are not held to them."""
-    return Schemas(SCHEMA_FOLDER) if (SCHEMA_FOLDER / "beckn.yaml").is_file() else None
+    files = [CLASSIC_FOLDER / name for name in CLASSIC_FILES]
+    if not (SCHEMA_FOLDER / "beckn.yaml").is_file() or not all(file.is_file() for file in files):
+        return None
+    return EverySchema(Schemas(SCHEMA_FOLDER), ClassicSchemas(*files))
 
 
-def charger_of(story: str, version: str) -> str:
+def charger_of(story: str, version: str, dialect: str = "v2") -> str:
     """The identity of the story's charger."""
-    return f"{story}-{version.replace('.', '')}".upper()
+    told = "" if dialect == "v2" else f"-{dialect}"
+    return f"{story}-{version.replace('.', '')}{told}".upper()
 
 
 @asynccontextmanager
 async def stage(
-    server: Server, story: str, version: str, make: type[Bap] = Bap, transcript: Transcript | None = None
+    server: Server,
+    story: str,
+    version: str,
+    make: type[Bap] = Bap,
+    transcript: Transcript | None = None,
+    dialect: str = "v2",
 ) -> AsyncIterator[World]:
     """What a story needs: a charger that is sold, a card that is known, a buyer's platform in the registry."""
-    charger_id = charger_of(story, version)
+    charger_id = charger_of(story, version, dialect)
     await server.sell(charger_id, tariff=TARIFFS.get(story, PREPAID))
     await server.api("PUT", "/api/v1/tokens/DEMO-TAG", {"status": "Accepted"})
     transcript = transcript or Transcript()
@@ -66,7 +79,7 @@ async def stage(
     async with make(me, registry=server.registry, schemas=schemas(), transcript=transcript) as bap:
         write_registry(server.registry, registry_entry(me, bap.uri, "BAP"))
         bpp_uri = f"{server.public_url}/beckn/bpp/receiver"
-        await _on_sale(Buyer(bap, bpp_uri, BPP_ID), charger_id)
+        await _on_sale(Buyer(bap, bpp_uri, BPP_ID, tongue=tongue(dialect)), charger_id)
         yield World(
             ocpp_url=server.ocpp_url,
             charger_id=charger_id,
@@ -77,13 +90,14 @@ async def stage(
             api_key=API_KEY,
             timeout_s=STEP_S,
             transcript=transcript,
+            dialect=dialect,
         )
 
 
 async def _on_sale(buyer: Buyer, charger_id: str) -> None:
     """A change of the catalogue shows a moment later: many changes in a row are one for the search index."""
     async with asyncio.timeout(STEP_S):
-        while not any(charger_id in item.id for item in await buyer.discover()):  # noqa: ASYNC110 - asking is all there is
+        while not any(charger_id in item.names for item in await buyer.discover()):  # noqa: ASYNC110 - asking is all there is
             await asyncio.sleep(0.05)
 
 

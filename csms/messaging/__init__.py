@@ -1,0 +1,1 @@
+"""Bringing texts to telephones: adapters of `ports.Messenger`."""
