@@ -201,7 +201,7 @@ def _hours(rate: Rate, currency: str) -> str:
     days = "" if len(rate.weekdays) == 7 else " " + ", ".join(_DAYS[day] for day in sorted(rate.weekdays))
     by_time = not rate.per_kwh and bool(rate.per_minute)
     price, unit = (rate.per_minute, "minute") if by_time else (rate.per_kwh, "kWh")
-    return f"{_clock(rate.from_minute)}-{_clock(rate.to_minute)}{days}: {text(price)} {currency} per {unit}"
+    return f"{clock(rate.from_minute)}-{clock(rate.to_minute)}{days}: {text(price)} {currency} per {unit}"
 
 
 def _surge(surge: Surge, currency: str) -> str:
@@ -210,7 +210,8 @@ def _surge(surge: Surge, currency: str) -> str:
     return f"{surge.label}: {' and '.join(parts)} more at this time"
 
 
-def _clock(minute: int) -> str:
+def clock(minute: int) -> str:
+    """A minute of the day as `06:30`."""
     return f"{minute // 60:02}:{minute % 60:02}"
 
 

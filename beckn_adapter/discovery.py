@@ -19,7 +19,7 @@ from beckn_adapter.filters import Compare, Filter, Or, Path, Truth, Value, compa
 from beckn_adapter.geo import Point, Shape, distance_m, distance_to_shape_m
 from beckn_adapter.glance import (
     ATTRIBUTES,
-    Facts,
+    Glance,
     any_plug,
     is_vehicle,
     letters,
@@ -181,10 +181,10 @@ class Catalogue:
         found: list[ItemView] = []
         try:
             if judge.circle is not None:
-                named = self._named(judge.facts.ids) if judge.facts.ids is not None else None
+                named = self._named(judge.glance.ids) if judge.glance.ids is not None else None
                 self._nearest(judge.circle, judge.fits, limit, named, found)
             else:
-                for item in self._candidates(judge.facts, intent.spatial, judge.work):
+                for item in self._candidates(judge.glance, intent.spatial, judge.work):
                     if len(found) >= limit:
                         break
                     if judge.fits(item):
@@ -216,18 +216,18 @@ class Catalogue:
             found |= self._by_evse.get(name, {})
         return list(found.values())
 
-    def _candidates(self, facts: Facts, spatial: Sequence[Spatial], work: Work) -> Iterable[ItemView]:
-        if facts.ids is not None:
-            return self._named(facts.ids)
+    def _candidates(self, glance: Glance, spatial: Sequence[Spatial], work: Work) -> Iterable[ItemView]:
+        if glance.ids is not None:
+            return self._named(glance.ids)
         bounded = next((condition for condition in spatial if _is_bounded(condition)), None)
         if bounded is not None:
             reach_m = max(self.reach(bounded), TOUCHING_M)
             cells = cells_around(bounded.shape, reach_m, self._cells, work)
             return chain.from_iterable(self._cells[cell].values() for cell in cells)
-        if facts.provider is not None:
-            return self._by_provider.get(facts.provider, {}).values()
-        if facts.connectors is not None:
-            per_plug = (self._by_connector.get(plug, {}) for plug in sorted(facts.connectors))
+        if glance.provider is not None:
+            return self._by_provider.get(glance.provider, {}).values()
+        if glance.connectors is not None:
+            per_plug = (self._by_connector.get(plug, {}) for plug in sorted(glance.connectors))
             return chain.from_iterable(items.values() for items in per_plug)
         return self._items.values()
 
@@ -339,7 +339,7 @@ class _Judge:
         is_publishable: Callable[[ItemView], bool],
         also: Callable[[ItemView], bool] | None = None,
     ) -> None:
-        self.facts = _with_plain(Facts.of(wanted), intent)
+        self.glance = _with_plain(Glance.of(wanted), intent)
         self.work = Work(MAX_WORK)
         self._intent = intent
         self._also = also
@@ -350,7 +350,7 @@ class _Judge:
         self._is_publishable = is_publishable
         self._as_of = as_of if wanted is not None and says_state(wanted) else None
         self._document = catalogue.document
-        self._wanted = None if self.facts.is_all else wanted
+        self._wanted = None if self.glance.is_all else wanted
         self._per_item = self._wanted is not None and (self._as_of is not None or says_identity(self._wanted))
         self._kind_of, self._texts = catalogue.kinds.of, catalogue.kinds.texts
         self._known: dict[int, bool] = {}
@@ -371,7 +371,8 @@ class _Judge:
         return self._also(item)
 
     def _kind_fits(self, item: ItemView) -> bool:
-        if not self.facts.may_fit(item) or not self._is_publishable(item):
+        self.work.spend(len(self.glance.power_kw) // 4)
+        if not self.glance.may_fit(item) or not self._is_publishable(item):
             return False
         if not _is_kind(item, self._intent):
             return False
@@ -392,17 +393,17 @@ class _Judge:
         return matches(self._wanted, self._document(shown), self.work)
 
 
-def _with_plain(facts: Facts, intent: Intent) -> Facts:
+def _with_plain(glance: Glance, intent: Intent) -> Glance:
     """What the intent says outside its filter narrows the search just as well."""
     plugs, item_id = intent.connectors, intent.item_id
     if plugs is not None:
-        facts = replace(facts, connectors=plugs if facts.connectors is None else facts.connectors & plugs)
+        glance = replace(glance, connectors=plugs if glance.connectors is None else glance.connectors & plugs)
     if item_id is not None:
         ids = frozenset({item_id})
-        facts = replace(facts, ids=ids if facts.ids is None else facts.ids & ids)
+        glance = replace(glance, ids=ids if glance.ids is None else glance.ids & ids)
     if intent.provider_id is not None:
-        facts = replace(facts, provider=intent.provider_id)
-    return replace(facts, power_kw=(*facts.power_kw, *((op, watts / 1000) for op, watts in intent.power_w)))
+        glance = replace(glance, provider=intent.provider_id)
+    return replace(glance, power_kw=(*glance.power_kw, *((op, watts / 1000) for op, watts in intent.power_w)))
 
 
 def _is_kind(item: ItemView, intent: Intent) -> bool:

@@ -12,6 +12,7 @@ import json
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -33,19 +34,21 @@ from beckn_adapter.speaking import Aggregate, Contact, Json, Shown
 from beckn_adapter.tracking import watch
 from csms.app import tickets
 from csms.app.kept import KeptRefusal
-from csms.app.ordering import Asker, Claim, Ordering, Wish, find_for
+from csms.app.ordering import Ordering, find_for
 from csms.app.orders import touch_wire
 from csms.app.ratings import Opinion, average, keep, names_of
 from csms.app.scanning import FairUse
+from csms.app.selling import Asker, Claim, Wish
 from csms.app.tokens import Tokens
 from csms.domain.order import CancelledBy, CollectedBy, Order, State
 from csms.domain.refusal import Refusal, Why
-from csms.ports import Bell, Clock, Ids, Row, Store, Table, Tx
+from csms.ports import Bell, Clock, Ids, ReadTx, Row, Store, Table, Tx
 
 log = structlog.get_logger()
 
 _IDLE_S = 2.0
 _ATTEMPTS = 3
+_PAGE = 64  # messages of the inbox looked at together
 # An answer nobody waits for any more is dropped; what changed something is told all the same (BECKN 1.5).
 _TOLD_WHEN_LATE = frozenset({"confirm", "update", "cancel"})
 _DROPPED_WHEN_LATE = frozenset({"discover", "search", "select", "init"})
@@ -110,19 +113,31 @@ class Dispatch:
     async def run(self) -> None:
         """For ever."""
         while True:
-            rows = await self._store.read(lambda tx: tx.many(Table.INBOX, order="no", limit=500, state="new"))
-            heads: dict[str, Row] = {}
-            for row in rows:
-                heads.setdefault(f"{row['bap_id']}|{row['transaction_id']}", row)
-            started = 0
+            heads = await self._heads()
             for conversation, row in heads.items():
-                if conversation in self._busy:
-                    continue
                 self._busy.add(conversation)
                 self._spawn(self._work_on(conversation, row))
-                started += 1
-            if not started:
+            if not heads:
                 await self._bell.wait("inbox", _IDLE_S)
+
+    async def _heads(self) -> dict[str, Row]:
+        """The first message of every conversation that nobody works on, from the oldest page in which there is one.
+
+        Bodies may be large, so few are held at once; and one conversation, however long, hides no other.
+        """
+        heads: dict[str, Row] = {}
+        passed: set[str] = set()  # seen on this way: what comes after in them waits, though they end meanwhile
+        after = 0
+        while True:
+            rows = await self._store.read(partial(_page, after=after))
+            for row in rows:
+                conversation = f"{row['bap_id']}|{row['transaction_id']}"
+                if conversation not in passed and conversation not in self._busy:
+                    heads[conversation] = row
+                passed.add(conversation)
+            if heads or len(rows) < _PAGE:
+                return heads
+            after = rows[-1]["no"]
 
     async def _work_on(self, conversation: str, row: Row) -> None:
         try:
@@ -365,7 +380,8 @@ class Dispatch:
     def _rated(self, tx: Tx, rated: cmd.Rated, order: Order | None, asker: Asker) -> str:
         """What an opinion is about. Refusal(UNKNOWN_TARGET) for what this buyer has not used (30014)."""
         target = rated.target_id
-        if order is not None and (target in names_of(order) or target == self._market.provider.provider_id):
+        has_used = order is not None and order.confirmed_at_ms is not None  # anybody may ask a price
+        if order is not None and has_used and target in names_of(order) | {self._market.provider.provider_id}:
             return target
         if tx.one(Table.ORDERS, id=target, bap_id=asker.bap_id) is not None:
             return target
@@ -435,7 +451,8 @@ class Dispatch:
     def _quoted(self, tx: Tx, order: Order, now_ms: int) -> Shown:
         """An order that is being bought, with the offer it was priced by."""
         item = self._item(order)
-        offers = self._market.offers([item], now_ms) if item is not None else []
+        own = order.terms.tariff if self._market.is_own(order) else None
+        offers = self._market.offers([item], now_ms, own) if item is not None else []
         wanted = [offer for offer in offers if order.offer_id in {None, offer.offer_id}]
         return Shown(item=item, offer=wanted[0] if wanted else None, asks_otp=asks_otp(tx, order))
 
@@ -447,6 +464,10 @@ class Dispatch:
             transaction_id=context.transaction_id,
             domain=context.domain,
         )
+
+
+def _page(tx: ReadTx, after: int) -> list[Row]:
+    return tx.many(Table.INBOX, order="no", limit=_PAGE, after=after, state="new")
 
 
 def _wish(command: cmd.Select | cmd.Init) -> Wish:

@@ -23,6 +23,7 @@ DEFAULT_TTL_MS: Final = 30_000
 IST: Final = timezone(timedelta(hours=5, minutes=30))  # Asia/Kolkata has no other offset
 MAX_ID_CHARS: Final = 256
 MAX_URI_CHARS: Final = 2048
+MAX_NETWORKS: Final = 16
 END_OF_TIME_MS: Final = 253_402_300_800_000  # the year 10000, which no RFC 3339 text can name
 # The first message of a conversation names no provider, or names the catalogue service.
 UNADDRESSED: Final = frozenset({"discover", "search"})
@@ -410,8 +411,9 @@ def _invalid(sentence: str) -> Refusal:
 
 
 def _network_id(value: object) -> tuple[str, ...]:
-    """Known to generation 2 only."""
-    return tuple(entry for entry in value if isinstance(entry, str)) if isinstance(value, list) else ()
+    """Known to generation 2 only; every later message repeats it, so it is short."""
+    named = value[:MAX_NETWORKS] if isinstance(value, list) else ()
+    return tuple(entry for entry in named if isinstance(entry, str) and len(entry) <= MAX_ID_CHARS)
 
 
 def _place(value: object) -> dict[str, object] | None:

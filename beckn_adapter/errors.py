@@ -56,6 +56,7 @@ BY_ACTION: Final[Mapping[tuple[str, Why], str]] = {
     ("rating", Why.UNKNOWN_ITEM): "30014",
     ("rating", Why.UNKNOWN_SESSION): "30014",
     ("rating", Why.UNKNOWN_TARGET): "30014",
+    ("rating", Why.NOT_SUPPORTED): "50003",
     ("support", Why.NOT_SUPPORTED): "50004",
     ("track", Why.NOT_SUPPORTED): "40005",
 }

@@ -13,7 +13,7 @@ ATTRIBUTES = "beckn:itemAttributes"
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Glance:
     """Conditions that must hold whatever else the filter says. `is_all`: the filter says nothing beyond them."""
 
     connectors: frozenset[str] | None = None
@@ -23,14 +23,14 @@ class Facts:
     is_all: bool = True
 
     @classmethod
-    def of(cls, found: Filter | None) -> Facts:
+    def of(cls, found: Filter | None) -> Glance:
         """What a filter says."""
-        facts = cls()
+        glance = cls()
         for part in conjuncts(found) if found is not None else ():
-            facts = facts._and(part)
-        return facts
+            glance = glance._and(part)
+        return glance
 
-    def _and(self, part: Filter) -> Facts:
+    def _and(self, part: Filter) -> Glance:
         if part == Truth(True):
             return self
         words = _alternatives(part, (ATTRIBUTES, "connectorType"))

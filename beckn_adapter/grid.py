@@ -41,9 +41,12 @@ def _cells_in(
     west, south, east, north = box
     first_row, last_row = (math.floor((lat + 90) / CELL_DEGREES) for lat in (south, north))
     first, last = (math.floor((lon + 180) / CELL_DEGREES) for lon in (west, east))
-    columns = {column % COLUMNS for column in range(first, min(last, first + COLUMNS) + 1)}
+    last = min(last, first + COLUMNS)
     if work is not None:
-        work.spend(1 + min(len(columns) * (last_row - first_row + 1), len(known)))
+        work.spend(1 + (last - first) // 8)  # before it is done: a line may go round the earth at every corner
+    columns = {column % COLUMNS for column in range(first, last + 1)}
+    if work is not None:
+        work.spend(min(len(columns) * (last_row - first_row + 1), len(known)))
     if len(columns) * (last_row - first_row + 1) > len(known):
         return [cell for cell in known if first_row <= cell[1] <= last_row and cell[0] in columns]
     rows = range(first_row, last_row + 1)

@@ -342,8 +342,9 @@ class RateLimit:
 
 
 def _loads(raw: bytes) -> object:
+    """JSON in UTF-8 and nothing else: `json.loads` of bytes lets half of a character pass, which cannot be stored."""
     try:
-        return json.loads(raw)
+        return json.loads(raw.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         return None
 

@@ -30,10 +30,12 @@ from beckn_adapter.discovery import Catalogue, Intent
 from beckn_adapter.matching import ordered
 from beckn_adapter.v2.items import item_json, why_unpublishable
 from csms.app.catalogue import Inventory, Offer, Offering
+from csms.domain.buyer import Buyer
 from csms.domain.connector import Availability, Sale
+from csms.domain.order import Order
 from csms.domain.refusal import Refusal
 from csms.domain.scanning import RECENT_MS, Freshness
-from csms.domain.tariff import Discount, rate_at, text
+from csms.domain.tariff import Discount, Tariff, rate_at, text
 
 log = structlog.get_logger()
 
@@ -185,20 +187,22 @@ class Market:
         *,
         freshness: Freshness = Freshness.LIVE,
         every_plug: bool = False,
+        own: Tariff | None = None,
     ) -> list[ItemView]:
-        """What fits, in the state of now or what the asker may see of it. `every_plug`: also those V2 cannot name."""
+        """What fits, in the state of now or what the asker may see of it. `every_plug`: also those V2 cannot name;
+        `own`: the asker's own prices, wherever the connector stands."""
         as_of = self._as_of(freshness, now_ms)
         found = self._index.search(
             intent,
             now_ms,
             as_of=as_of,
             is_publishable=(lambda _: True) if every_plug else None,
-            also=self._also(intent, as_of, now_ms),
+            also=self._also(intent, as_of, now_ms, own),
         )
         return [as_of(item) for item in found]
 
     def _also(
-        self, intent: Intent, as_of: Callable[[ItemView], ItemView], now_ms: int
+        self, intent: Intent, as_of: Callable[[ItemView], ItemView], now_ms: int, own: Tariff | None
     ) -> Callable[[ItemView], bool] | None:
         """What only the market can judge of an intent: prices, and what is free."""
         if not intent.price_per_kwh and not intent.available_only:
@@ -210,16 +214,16 @@ class Market:
                 is_free = shown.is_active if shown.availability is None else shown.availability in _FREE
                 if not is_free:
                     return False
-            return all(self._costs(item, op, price, now_ms) for op, price in intent.price_per_kwh)
+            return all(self._costs(item, op, price, now_ms, own) for op, price in intent.price_per_kwh)
 
         return holds
 
-    def _costs(self, item: ItemView, op: str, price: Decimal, now_ms: int) -> bool:
+    def _costs(self, item: ItemView, op: str, price: Decimal, now_ms: int, own: Tariff | None) -> bool:
         offering = self._offerings.get(item.item_id)
         if offering is None or offering.tariff is None:
             return False
         try:
-            per_kwh = rate_at(offering.tariff, now_ms).per_kwh
+            per_kwh = rate_at(own if own is not None else offering.tariff, now_ms).per_kwh
         except Refusal:
             return False  # no price at this hour
         return ordered(op, float(per_kwh), float(price))
@@ -274,9 +278,22 @@ class Market:
             seen = self._seen[item.item_id] = (now_ms, self._sale_of(offering))
         return _in_state(item, seen[1])
 
-    def offers(self, items: Iterable[ItemView], now_ms: int) -> list[OfferView]:
+    def prices_of(self, bap_id: str) -> Tariff | None:
+        """The tariff of the fleet whose app this is. One that has to be proven by each driver is shown to nobody."""
+        for fleet in self._inventory.fleets.of_buyer(Buyer(), bap_id):
+            if fleet.is_fleet and not fleet.needs_otp and fleet.tariff_id is not None:
+                return self._inventory.tariff(fleet.tariff_id)
+        return None
+
+    def is_own(self, order: Order) -> bool:
+        """Whether it is sold by the tariff of a fleet."""
+        fleet = self._inventory.fleets.by_id.get(order.fleet_id or "")
+        return fleet is not None and fleet.tariff_id is not None
+
+    def offers(self, items: Iterable[ItemView], now_ms: int, own: Tariff | None = None) -> list[OfferView]:
         """The plain tariffs and the discounts that cover these items, each once. What belongs to a fleet or a loyalty
-        programme is not among them: it is no offer of the inventory (BECKN 7.3)."""
+        programme is not among them: it is no offer of the inventory (BECKN 7.3). `own`: the prices of the fleet that
+        asks, in place of the public ones, under the same names; there is no discount on them."""
         by_tariff: dict[str, list[Offering]] = {}
         for item in items:
             offering = self._offerings.get(item.item_id)
@@ -284,8 +301,10 @@ class Market:
                 by_tariff.setdefault(str(offering.base_offer_id), []).append(offering)
         views = []
         for base_id, covered in by_tariff.items():
-            base = self._priced(covered, base_id, now_ms)
+            base = self._priced(covered, base_id, now_ms, own=own)
             views += [base] if base is not None else []
+        if own is not None:
+            return views
         for offer_id, offer in self._inventory.offers().items():
             special = self._special(offer_id, offer, by_tariff.values(), now_ms)
             views += [special] if special is not None else []
@@ -317,10 +336,10 @@ class Market:
         )
 
     def _priced(
-        self, offerings: list[Offering], offer_id: str, now_ms: int, note: str | None = None
+        self, offerings: list[Offering], offer_id: str, now_ms: int, note: str | None = None, own: Tariff | None = None
     ) -> OfferView | None:
         """One price for these items; None when there is none at this hour."""
-        tariff = offerings[0].tariff
+        tariff = own if own is not None else offerings[0].tariff
         assert tariff is not None
         try:
             return offer_of(

@@ -6,6 +6,7 @@
     ChargingInterrupted  on_status   INTERRUPTED                       RefundMade       on_status   money went back
     ChargingResumed      on_status   ACTIVE                            TopUpReceived    on_status   paid in full
     MeterSampled         on_status   telemetry                         OrderCancelled   on_cancel   by us
+    ChargingEnded        on_status   INTERRUPTED, when the power was to blame and no break was told before
 A start or stop that a buyer asked for is answered with the request's message id while its ttl lasts, later with a new
 one. Each fact makes at most one message (`purpose`), however often it is read.
 
@@ -27,11 +28,12 @@ from beckn_adapter.dispatch import Voice
 from beckn_adapter.errors import error_of
 from beckn_adapter.market import Market
 from beckn_adapter.outgoing import write
-from beckn_adapter.progress import Socket, asks_otp, progress_of
+from beckn_adapter.progress import Socket, as_interrupted, asks_otp, progress_of
 from beckn_adapter.speaking import Json, Shown
 from csms.app.orders import find_order, touch_wire
 from csms.app.outbox import PROGRESS, move_up, replace_progress
 from csms.app.rounds import Round
+from csms.domain.end_cause import EndCause
 from csms.domain.order import CollectedBy, Order, Payment, State
 from csms.domain.refusal import Refusal, Why
 from csms.domain.stored import from_json
@@ -46,9 +48,10 @@ FOLLOWED = frozenset(
     {
         "PaymentRecorded", "ChargingStarted", "ChargingNotStarted", "ChargingInterrupted", "ChargingResumed",
         "OrderEstimated", "OrderBilled", "OrderRevised", "RefundMade", "TopUpReceived", "OrderCancelled", "OrderFailed",
-        "MeterSampled",
+        "MeterSampled", "ChargingEnded",
     }
 )  # fmt: skip
+_WITHOUT_POWER = frozenset({EndCause.POWER_LOSS.value, EndCause.POWER_QUALITY.value, EndCause.RESTART.value})
 
 
 class Notices:
@@ -133,6 +136,18 @@ class Notices:
         body = self._body(tx, order, fact, message_id)
         if body is not None:
             self._write(tx, order, body, f"fact:{fact.seq}")
+        if fact.kind == "ChargingNotStarted":
+            self._tell_stopped(tx, fact)
+
+    def _tell_stopped(self, tx: Tx, fact: Fact) -> None:
+        """Who asked for the end of a start that never happened hears that nothing runs."""
+        order = find_order(tx, str(fact.order_id))
+        if order is None or "stop" not in (order.wire.get("asked") or {}):
+            return
+        context = self._answer(tx, order, "stop", "on_update", self._ids.uuid4())
+        self._write(
+            tx, order, self._codec(order).on_update(context, order, self._shown(tx, order)), f"fact:{fact.seq}:stop"
+        )
 
     def _body(self, tx: Tx, order: Order, fact: Fact, message_id: str) -> Json | None:
         codec, item = self._codec(order), self._market.item(order.item_id)
@@ -158,6 +173,10 @@ class Notices:
             case "ChargingInterrupted" | "ChargingResumed" | "TopUpReceived":
                 context = self._news(order, "on_status", message_id)
                 return codec.on_status(context, order, self._shown(tx, order))
+            case "ChargingEnded" if fact.body.get("cause") in _WITHOUT_POWER and order.interrupted_at_ms is None:
+                context = self._news(order, "on_status", message_id)
+                order = as_interrupted(order, fact.at_ms)
+                return codec.on_status(context, order, self._shown(tx, order))
             case "OrderEstimated":
                 context = self._news(order, "on_update", message_id)
                 return codec.on_update(context, order, self._shown(tx, order))
@@ -169,7 +188,7 @@ class Notices:
                 return codec.on_update(context, order, self._shown(tx, order), is_revised=True)
             case "RefundMade" if order.collected_by is CollectedBy.BAP:
                 return None  # it told us
-            case "RefundMade" if order.state is not State.CANCELLED:
+            case "RefundMade":
                 context = self._news(order, "on_status", message_id)
                 refund = from_json(Payment, fact.body["payment"])
                 return codec.on_refund(context, order, refund, self._shown(tx, order))

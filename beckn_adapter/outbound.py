@@ -73,7 +73,8 @@ def _public_socket(address: Any) -> socket.socket:
 
 
 class Outbound:
-    """The sessions of this process, made on first use. `hosts` are those our configuration names.
+    """The sessions of this process, made on first use. `hosts` are those where callbacks may go besides the buyer apps'
+    own; `own` those we call for ourselves (registry, catalogue service, adapter), where no message may send us.
 
     `private`: every host may be private (a network of one machine, for tests and trials). `listed_private`: those that
     a registry lists may be; False where a registry takes whatever its participants write.
@@ -84,17 +85,19 @@ class Outbound:
         *,
         timeout_s: float,
         hosts: Iterable[str | None] = (),
+        own: Iterable[str | None] = (),
         private: bool = False,
         listed_private: bool = True,
     ) -> None:
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S)
         self._hosts = frozenset(host for host in hosts if host)
+        self._own = frozenset(host for host in own if host)
         self._private = private
         self.listed_private = listed_private
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     def names(self, url: str) -> bool:
-        """Whether our configuration names the host of `url`."""
+        """Whether our configuration lets callbacks go to the host of `url`."""
         return self._private or host_of(url) in self._hosts
 
     def session(self, url: str, *, listed: bool) -> aiohttp.ClientSession:
@@ -102,7 +105,7 @@ class Outbound:
 
         What the `public` session may not reach fails as aiohttp.ClientConnectorError when it connects.
         """
-        is_free = (listed and self.listed_private) or self.names(url)
+        is_free = (listed and self.listed_private) or self.names(url) or host_of(url) in self._own
         session = self._sessions.get(is_free)
         if session is None or session.closed:
             connector = aiohttp.TCPConnector(limit=64, socket_factory=None if is_free else _public_socket)

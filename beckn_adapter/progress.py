@@ -9,7 +9,7 @@ from typing import Any
 
 from beckn_adapter.speaking import Progress, Sample
 from beckn_adapter.v2.orders import connector_status
-from csms.app.settling import usage_of
+from csms.app.settling import minutes_of, usage_of
 from csms.domain.order import Order, State
 from csms.domain.refusal import Refusal
 from csms.domain.reported import SocketStatus
@@ -68,6 +68,22 @@ def cut_off(tx: ReadTx, order: Order) -> Order:
     return replace(order, state=State.INTERRUPTED, estimate=estimate)
 
 
+def as_interrupted(order: Order, at_ms: int) -> Order:
+    """An order that ended for want of power, as it stood the moment before: its bill is the estimate (BECKN 6.4)."""
+    return replace(
+        order,
+        state=State.INTERRUPTED,
+        interrupted_at_ms=at_ms,
+        estimate=order.final or order.estimate,
+        final=None,
+        delivered_wh=None,
+        duration_min=None,
+        ended_at_ms=None,
+        refunds=tuple(refund for refund in order.refunds if (refund.paid_at_ms or 0) < at_ms),
+        top_ups=(),
+    )
+
+
 def samples_of(tx: ReadTx, session: Row) -> tuple[Sample, ...]:
     """The last samples, oldest first; energy counts from the session's start and never falls."""
     rows = tx.many(Table.READINGS, order="-at_ms", limit=_SAMPLES, subject=session["no"])
@@ -90,14 +106,6 @@ def samples_of(tx: ReadTx, session: Row) -> tuple[Sample, ...]:
             )
         )
     return tuple(samples)
-
-
-def minutes_of(session: Row) -> int:
-    """Whole minutes from the start to the last thing known."""
-    if session["started_ms"] is None:
-        return 0
-    end_ms = session["ended_ms"] or session["last_proven_ms"] or session["started_ms"]
-    return int(max(0, end_ms - session["started_ms"]) // 60_000)
 
 
 def page_of(order: Order, session: Row | None) -> dict[str, Any]:

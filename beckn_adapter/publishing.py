@@ -322,12 +322,13 @@ def _make_room(tx: Tx, before: list[Row], now_ms: int) -> str | None:
 
 def _say_away(tx: Tx, message: Row, now_ms: int) -> None:
     """The service does not take what it is sent: once a day is enough for a person to look."""
+    service = message["bap_id"].removeprefix("catalogue:")
     open_case(
         tx,
         case_id=f"publish:away:{now_ms // _DAY_MS}",
         type_="CATALOG_NOT_TAKEN",
         severity="warning",
-        text=f"the catalogue service at {message['bap_id']} does not take our catalog: {message['error']}",
+        text=f"the catalogue service at {service} does not take our catalog: {message['error']}",
         now_ms=now_ms,
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -113,6 +114,20 @@ class StaticRegistry:
 
     def __len__(self) -> int:
         return len(self._by_key)
+
+
+class FileRegistry:
+    """A static registry whose file is read again when it has changed, so that partners come without a restart."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._listed = StaticRegistry.open(path)
+
+    async def lookup(self, subscriber_id: str, key_id: str, now_ms: int, *, fresh: bool = False) -> Subscriber | None:  # noqa: ARG002
+        """See `Registry`. A file that cannot be read leaves the keys known so far in force."""
+        with suppress(OSError, RegistryProblem):
+            self._listed.reload_if_changed(self._path.stat().st_mtime_ns)
+        return await self._listed.lookup(subscriber_id, key_id, now_ms)
 
 
 def usable(listed: Sequence[Subscriber], now_ms: int) -> Subscriber | None:

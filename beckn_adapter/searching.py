@@ -12,7 +12,7 @@ import structlog
 from beckn_adapter import commands as cmd
 from beckn_adapter.codec import Codec
 from beckn_adapter.discovery import Intent
-from beckn_adapter.glance import Facts
+from beckn_adapter.glance import Glance
 from beckn_adapter.grid import cell_of
 from beckn_adapter.market import Market
 from beckn_adapter.slots import with_slots
@@ -50,16 +50,18 @@ class Searching:
                 Why.TOO_MANY_REQUESTS,
                 "this app searches far more than it selects; select something, or search again later",
             )
+        own = self._market.prices_of(bap_id)
         items = self._market.search(
             command.intent,
             now_ms,
             freshness=verdict.freshness,
             every_plug=speaks_of_every_plug(codec),
+            own=own,
         )
         if command.with_slots and items and verdict.freshness is Freshness.LIVE:
             place, window = self._market.place_of, command.window
             items = await self._store.read(lambda tx: with_slots(tx, items, place, window, now_ms))
-        offers = self._market.offers(items, now_ms) if items else []
+        offers = self._market.offers(items, now_ms, own) if items else []
         return codec.on_discover(reply, self._market.provider, items, offers)
 
 
@@ -70,7 +72,7 @@ def speaks_of_every_plug(codec: Codec) -> bool:
 
 def area_of(intent: Intent) -> str:
     """What a question is about, coarse enough that the same question asked a little differently is the same."""
-    ids = Facts.of(intent.filter).ids
+    ids = Glance.of(intent.filter).ids
     if intent.item_id is not None:
         return f"id:{intent.item_id}"
     if ids:

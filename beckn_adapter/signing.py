@@ -271,6 +271,8 @@ def _read_key_id(members: dict[str, str]) -> tuple[str, str]:
     parts = members.get("keyid", "").split("|")
     if len(parts) != 3 or not all(parts):
         raise _malformed("keyId is not subscriber_id|unique_key_id|ed25519")
+    if not all(part.isprintable() for part in parts):
+        raise _malformed("keyId has a character that is none")  # bytes beyond UTF-8: no registry can be asked for it
     if parts[2].lower() != ALGORITHM:
         raise SignatureProblem(ProblemKind.UNSUPPORTED, "keyId names an algorithm other than ed25519")
     return parts[0], parts[1]

@@ -8,6 +8,7 @@ from typing import Final
 
 from beckn_adapter.catalog import ItemView
 from beckn_adapter.commands import Window
+from csms.domain.reservation import ACTIVE
 from csms.ports import ReadTx, Table
 
 HORIZON_MS: Final = 24 * 3_600_000
@@ -43,7 +44,7 @@ def with_slots(
 
 def _booked(tx: ReadTx, station: str) -> dict[int, list[Span]]:
     spans: dict[int, list[Span]] = {}
-    for row in tx.many(Table.RESERVATIONS, order="start_ms", station=station, status=("REQUESTED", "ACCEPTED")):
+    for row in tx.many(Table.RESERVATIONS, order="start_ms", station=station, status=ACTIVE):
         if row["start_ms"] is not None and row["end_ms"] is not None:
             spans.setdefault(row["evse"], []).append((row["start_ms"], row["end_ms"]))
     return spans

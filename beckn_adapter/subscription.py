@@ -7,6 +7,7 @@ challenge instead; then only texts are signed that can be no signing string, or 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
@@ -31,6 +32,7 @@ KEY_BYTES: Final = 32
 MAX_CHALLENGE_CHARS: Final = 4096
 MAX_PER_MINUTE: Final = 20
 BODY_LIMIT: Final = 64 * 1024
+BODY_S: Final = 10.0
 # RFC 8410, as for Ed25519: the prefix of an X25519 key, public and private, before its 32 raw bytes.
 _SPKI: Final = bytes.fromhex("302a300506032b656e032100")
 _PKCS8: Final = bytes.fromhex("302e020100300506032b656e04220420")
@@ -136,7 +138,15 @@ class OnSubscribe:
         if len(self._asked_ms) >= MAX_PER_MINUTE:
             return _no(429, "too many challenges; wait a minute")
         self._asked_ms.append(now_ms)
-        raw = await request.content.read(BODY_LIMIT)
+        raw = bytearray()
+        try:
+            async with asyncio.timeout(BODY_S):
+                async for chunk in request.content.iter_any():
+                    raw += chunk
+                    if len(raw) > BODY_LIMIT:
+                        return _no(413, "the body is too long")
+        except TimeoutError:
+            return _no(408, "the body did not come in time")
         try:
             said = json.loads(raw)
         except (ValueError, RecursionError):

@@ -23,11 +23,11 @@ from beckn_adapter.circuit import Circuit
 from beckn_adapter.outbound import Outbound, host_of
 from csms.app.orders import find_order
 from csms.app.settling import usage_of
-from csms.domain.breakdown import Breakdown, ComponentKind
+from csms.domain.breakdown import Breakdown
 from csms.domain.order import Order, State
 from csms.domain.refusal import Refusal
 from csms.domain.tariff import Slice, bill
-from csms.domain.units import ZERO, kwh, rfc3339
+from csms.domain.units import kwh, rfc3339
 from csms.ports import Clock, ReadTx, Row, Store, Table, Tx
 
 log = structlog.get_logger()
@@ -145,8 +145,7 @@ def _period(piece: Slice) -> dict[str, Any]:
 def _cost(cost: Breakdown | None) -> dict[str, float] | None:
     if cost is None:
         return None
-    tax = cost.included_tax + sum((c.amount for c in cost.components if c.kind is ComponentKind.TAX), ZERO)
-    return {"excl_vat": float(cost.total - tax), "incl_vat": float(cost.total)}
+    return {"excl_vat": float(cost.total_before_tax), "incl_vat": float(cost.total)}
 
 
 # -- telling

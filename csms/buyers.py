@@ -123,9 +123,11 @@ class Buyers:
             count=lambda what, outcome: system.metrics_of.gateway.labels(what, outcome).inc(),
         )
         self.buying = Buying(
-            store=system.store, ordering=system.ordering, clock=system.clock, bell=system.bell, page=page_of,
+            store=system.store,
+            clock=system.clock,
+            page=page_of,
             papers=lambda tx, order_id: links(tx, order_id, lambda token: f"{self._public_url}/documents/{token}"),
-        )  # fmt: skip
+        )
         self.books = Bookkeeping(
             store=system.store,
             inventory=system.inventory,

@@ -86,7 +86,6 @@ log = structlog.get_logger()
 
 _M_MMAP_THRESHOLD = -3  # malloc.h; named, it stays where it is put
 _API_DRAIN_S = 1.0  # the operator's open streams; SIGTERM must be done in 10 s (SURFACES 2)
-_RELOAD_WAIT_S = 1.0  # a discover or select during a reload of the inventory
 
 
 @dataclass(slots=True)
@@ -190,7 +189,7 @@ class System:
             identities=self.identities,
             blocks=config.access.block_on_due != "off",
             on_change=self._access_changed,
-            fleet_of=lambda order: self.inventory.is_fleet(order.fleet_id),
+            is_fleets=lambda order: self.inventory.is_fleet(order.fleet_id),
         )
         self.tokens = Tokens(
             self.store,
@@ -210,6 +209,7 @@ class System:
             sender=config.beckn.provider_name,
         )
         self.provisioning_of = Provisioning(self.store, self.stations_of, self.clock, config.provisioning.template)
+        limit = settings.default_limit(config)
         self.charging_of = Charging(
             store=self.store,
             stations=self.stations_of,
@@ -220,6 +220,7 @@ class System:
             timing=settings.timing(config),
             on_lost=self.lost,
             sampling=settings.sampling(config),
+            default_limit=lambda session, token: limit.wh(self.inventory, session, token, self.clock.now_ms()),
         )
         self.payments = settings.gateway(config, public_url)
         self.ordering = Ordering(

@@ -111,8 +111,15 @@ class AccessConfig(_Section):
         False, description="a token whose session runs begins no other, wherever; a token may have its own rule"
     )
     block_on_due: Literal["off", "tokens", "all"] = Field(
-        "tokens",
-        description="who owes for energy beyond an order begins nothing with a token until it is paid; all: nor buys",
+        "all",
+        description="who owes for energy beyond an order buys nothing until it is paid, and begins nothing with a token; "
+        "tokens: may buy on",
+    )
+    default_kwh: float | None = Field(
+        None, gt=0, le=1000, description="a card or car without a limit of its own is stopped there; fleets' are not"
+    )
+    default_amount: float | None = Field(
+        None, gt=0, le=100_000, description="the same in money, by the price at the socket; of two the smaller counts"
     )
     local_lists: Literal["off", "fleet", "all"] = Field(
         "off", description="the tokens that chargers keep for when they are offline; a charger may have its own rule"

@@ -22,7 +22,7 @@ from beckn_adapter import signing
 from beckn_adapter.keycache import KeyCache
 from beckn_adapter.outbound import Outbound, host_of
 from beckn_adapter.registries import DediRegistry, LookupRegistry
-from beckn_adapter.registry import Registry, RegistryProblem, Source, StaticRegistry, Subscriber
+from beckn_adapter.registry import FileRegistry, Registry, RegistryProblem, Source, StaticRegistry
 from beckn_adapter.signing import KeyProblem
 from beckn_adapter.speaking import Contact
 from beckn_adapter.subscription import (
@@ -33,9 +33,10 @@ from beckn_adapter.subscription import (
 )
 from beckn_adapter.trust import Binding, Doorkeeper, Open, SharedKey, SharedSecret, Signatures
 from csms.app.charging import Sampling
+from csms.app.defaultlimit import DefaultLimit
 from csms.app.gatewaybooks import GatewayRules
-from csms.app.ordering import Selling
 from csms.app.otps import OtpRules
+from csms.app.selling import Selling
 from csms.app.statements import StatementRules
 from csms.config import Config, decode_seed
 from csms.domain.scanning import Allowance
@@ -124,6 +125,14 @@ def contact(config: Config) -> Contact:
 def sampling(config: Config) -> Sampling:
     beckn = config.beckn
     return Sampling(every_ms=int(beckn.telemetry_every_s * 1000), share=beckn.telemetry_share)
+
+
+def default_limit(config: Config) -> DefaultLimit:
+    access = config.access
+    return DefaultLimit(
+        energy_wh=int(Decimal(str(access.default_kwh)) * 1000) if access.default_kwh is not None else None,
+        amount_minor=int(Decimal(str(access.default_amount)) * 100) if access.default_amount is not None else None,
+    )
 
 
 def selling(config: Config) -> Selling:
@@ -377,20 +386,6 @@ def _secret_file(path: Path, fresh: str) -> str:
     return fresh
 
 
-class FileRegistry:
-    """A static registry whose file is read again when it has changed, so that partners come without a restart."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._listed = StaticRegistry.open(path)
-
-    async def lookup(self, subscriber_id: str, key_id: str, now_ms: int, *, fresh: bool = False) -> Subscriber | None:  # noqa: ARG002
-        """See `registry.Registry`. A file that cannot be read leaves the keys known so far in force."""
-        with suppress(OSError, RegistryProblem):
-            self._listed.reload_if_changed(self._path.stat().st_mtime_ns)
-        return await self._listed.lookup(subscriber_id, key_id, now_ms)
-
-
 def allowance(config: Config) -> Allowance:
     """How much a buyer app may look without buying."""
     beckn = config.beckn
@@ -408,7 +403,8 @@ def outbound(config: Config) -> Outbound:
     named = [beckn.caller_url, beckn.cds_url, beckn.registry.partition(":")[2]]
     return Outbound(
         timeout_s=beckn.callback_timeout_s,
-        hosts=[*map(host_of, named), *(host.lower() for host in beckn.callback_hosts)],
+        hosts=[host.lower() for host in beckn.callback_hosts],
+        own=map(host_of, named),
         private=beckn.callback_hosts_private,
         listed_private=beckn.listed_hosts_private,
     )

@@ -159,6 +159,14 @@ def bap(
     schema: Annotated[
         Path | None, typer.Option("--schema", help="Folder with beckn.yaml, or of 1.1.0: check every callback.")
     ] = None,
+    gateway_url: Annotated[
+        str | None,
+        typer.Option(
+            "--gateway",
+            envvar="CSMS_SIM_GATEWAY",
+            help="Where the seller's payments are paid: `csms-sim gateway`, http://KEY:SECRET@HOST:8095.",
+        ),
+    ] = None,
     item: Annotated[str | None, typer.Option("--item", help="Catalog item to buy; default: the charger's.")] = None,
     api_url: Annotated[str | None, typer.Option("--api-url", help="Operator API, to check the ledger.")] = None,
     api_key: Annotated[str | None, typer.Option("--api-key", envvar="CSMS_SIM_API_KEY")] = None,
@@ -184,6 +192,7 @@ def bap(
         schemas=schemas_of(schema) if schema is not None else None,
         host=host,
         port=port,
+        gateway=gateway_url,
         transcript=transcript,
     )
 

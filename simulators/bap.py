@@ -96,6 +96,7 @@ class Bap:
     host: str = "127.0.0.1"
     port: int = 0
     public_uri: str | None = None
+    gateway: str | None = None  # of `csms-sim gateway`, http://KEY:SECRET@HOST:PORT: what drivers pay at
     transcript: Transcript = field(default_factory=Transcript)
     received: list[Callback] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -158,13 +159,29 @@ class Bap:
         return answer if isinstance(answer, dict) else {}
 
     async def pay(self, url: str, status: str) -> Any:
-        """Be the person at the simulated payment page: tell it `paid` or `authorized`. Raises NackedError."""
-        raw = json.dumps({"status": status}).encode()
+        """Be the person at the payment page: tell it `paid` or `authorized`, or pay at the gateway.
+
+        Raises NackedError.
+        """
         self.transcript.add(self.identity.subscriber_id, "note", f"payment page {url}: {status}")
-        code, answer = await self._send(url, raw, {"Content-Type": "application/json"})
+        if self.gateway is None:
+            told: Json = {"status": status}
+        else:
+            await self._open(url)  # the page is what makes it payable there; that it is a hold is known there
+            url, told = f"{self.gateway.rstrip('/')}/sim/pay", {"order": url.rsplit("/", 1)[-1]}
+        code, answer = await self._send(url, json.dumps(told).encode(), {"Content-Type": "application/json"})
+        if code == 405 and self.gateway is None:
+            answer = "this page takes no payment: it is paid at a gateway, name it with --gateway"
         if code >= 400:
             raise NackedError(code, answer)
         return answer
+
+    async def _open(self, url: str) -> None:
+        if self._client is None:
+            raise RuntimeError("the platform is not running: use `async with Bap(…)`")
+        async with self._client.get(url) as response:
+            if response.status >= 400:
+                raise NackedError(response.status, await response.text())
 
     async def _send(self, url: str, raw: bytes, headers: dict[str, str]) -> tuple[int, Any]:
         if self._client is None:

@@ -19,7 +19,6 @@ CLASSIC = "https://raw.githubusercontent.com/beckn/protocol-specifications/refs/
 CONTEXT_STUB = {"components": {"schemas": {"Context": {"type": "object"}}}}
 # The networks whose own rules the layer-2 file is.
 CLOSED_DOMAINS = frozenset({"ev-charging:uei", "dent:ev-charging:0.1.0"})
-CLASSIC_CONTEXT = f"{CLASSIC}#/components/schemas/Context"
 
 
 class Schemas:

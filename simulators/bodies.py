@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +44,12 @@ class Person:
         }
         body |= {"beckn:email": self.email} if self.email else {}
         return body | ({"beckn:taxID": self.tax_id} if self.tax_id else {})
+
+
+def somebody() -> Person:
+    """A person nobody has met: who owes for an earlier order is refused, whatever app they come by."""
+    number = uuid.uuid4().int % 10**8
+    return Person(id=f"user-{number}", phone=f"+9198{number:08}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from simulators.bap import Bap, Callback, NoCallbackError, RefusedError
-from simulators.bodies import Amount, Json, Person
+from simulators.bodies import Amount, Json, Person, somebody
 from simulators.clock import wall_ms, written
 from simulators.pricing import ZERO, Bill, Quote
 from simulators.tongues import V2, Item, Tongue
@@ -41,7 +41,7 @@ class Buyer:
     bap: Bap
     bpp_uri: str
     bpp_id: str = ""  # learned from on_discover when it is not given
-    person: Person = field(default_factory=Person)
+    person: Person = field(default_factory=somebody)
     finder_fee_percent: float | None = None
     timeout_s: float = 10.0
     tongue: Tongue = V2

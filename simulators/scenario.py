@@ -27,7 +27,7 @@ from typing import Any
 import aiohttp
 
 from simulators.bap import Bap, NackedError, NoCallbackError, RefusedError
-from simulators.bodies import Person
+from simulators.bodies import Person, somebody
 from simulators.buyer import Buyer
 from simulators.clock import EPOCH, wall_ms, written
 from simulators.judge import Expectation, Result, judge
@@ -79,7 +79,7 @@ class World:
     rated_kw: float | None = None
     seed: int | None = None
     timeout_s: float = 20.0
-    person: Person = field(default_factory=Person)
+    person: Person = field(default_factory=somebody)
     transcript: Transcript = field(default_factory=Transcript)
     charger: Charger | None = None  # one that runs already; else the story makes its own
     dialect: str = "v2"  # what the buyer speaks: one of `tongue_v1.DIALECTS`

@@ -148,7 +148,7 @@ class Shop:
     def select(self, item: Item, *, kwh: float = 1, slot: tuple[str, str] | None = None, **context: Any) -> Json:
         """A select as bytes on the wire will carry it."""
         message = bodies.select(
-            item=item.raw, seller=item.provider, person=bodies.Person(), amount=bodies.Amount(kwh, "KWH"), offer=None,
+            item=item.raw, seller=item.provider, person=bodies.somebody(), amount=bodies.Amount(kwh, "KWH"), offer=None,
             slot=slot, finder_fee_percent=None,
         )  # fmt: skip
         return self.message("select", message, **context)

@@ -12,6 +12,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from csms.api.cases import Case
+from csms.api.chargers import Charger
+from csms.api.models import View
+from csms.api.orders import Order
+from csms.api.sessions import Session
+from csms.api.tokens import Token
 from csms.cli import app
 from csms.cli.operator import show
 from csms.config import ConfigProblem, load
@@ -205,6 +211,26 @@ def test_what_cannot_be_listened_on_names_the_key_to_change(tmp_path: Path, host
         code, lines = _serve("--config", str(path))
     assert code == 1
     assert f"set {said} to" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("command", "thing"),
+    [
+        (["chargers", "list"], Charger),
+        (["sessions", "list"], Session),
+        (["orders", "list"], Order),
+        (["tokens", "list"], Token),
+        (["cases", "list"], Case),
+    ],
+)
+def test_every_column_of_a_list_is_something_the_server_says(
+    monkeypatch: pytest.MonkeyPatch, command: list[str], thing: type[View]
+) -> None:
+    """A column that the answer does not have would be empty for ever."""
+    row = dict.fromkeys(thing.model_fields, "said")
+    monkeypatch.setattr("csms.cli.operator.items", lambda *_: [row])
+    cells = [line for line in run(app, command).output.splitlines() if "│" in line][-1].split("│")[1:-1]
+    assert [cell.strip() for cell in cells] == ["said"] * len(cells)
 
 
 ROW = {"id": "01a1f89a-7540-73a0-b4df-c1f05c13a6a0", "state": "COMPLETED", "charger_id": "CP[/b]1"}

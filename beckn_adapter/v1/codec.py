@@ -10,10 +10,11 @@ from beckn_adapter.catalog import ItemView, OfferView, ProviderView
 from beckn_adapter.commands import Command
 from beckn_adapter.envelope import Context, news_context
 from beckn_adapter.errors import BecknError
+from beckn_adapter.members import is_email, is_uri
 from beckn_adapter.speaking import Aggregate, Contact, Json, Shown, Speaker
 from beckn_adapter.v1.catalogue import catalog_json
 from beckn_adapter.v1.decode import decode
-from beckn_adapter.v1.members import is_email, is_uri, phone_of
+from beckn_adapter.v1.members import phone_of
 from beckn_adapter.v1.orders import order_json
 from beckn_adapter.v1.payments import cancellation_json, payments_json, terms_json
 from beckn_adapter.v1.profiles import Profile

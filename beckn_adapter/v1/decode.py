@@ -27,10 +27,10 @@ from beckn_adapter.commands import (
     Window,
 )
 from beckn_adapter.envelope import IST, Context
-from beckn_adapter.v1.members import code_of, first, invalid, listed, mapping, number_of, phone_of, text_of, word_of
+from beckn_adapter.members import Reading, invalid, mapping, number_of, order_of
+from beckn_adapter.v1.members import code_of, first, listed, phone_of, text_of, word_of
 from beckn_adapter.v1.parts import (
     SPOT,
-    Reading,
     buyer_of,
     finder_fee_of,
     fulfillment_of,
@@ -38,7 +38,6 @@ from beckn_adapter.v1.parts import (
     line_of,
     offer_id_of,
     optional_item_id,
-    order_of,
     otp_of,
     own_id,
     payment_of,
@@ -224,7 +223,8 @@ def _rated(value: object, position: int) -> Rated:
     said = text_of(given, "rating_category")
     category = _CATEGORIES.get(code_of(said)) if said is not None else None
     if said is not None and category is None:
-        raise invalid(f"{where}.rating_category is not Item, Order, Fulfillment, Provider, Agent or Support")
+        known = "Item, Order, Fulfillment, Provider, Agent or Support"
+        raise Refusal(Why.NOT_SUPPORTED, f"{where}.rating_category is not {known}")
     feedback = first(given.get("feedback_form"))
     return Rated(
         target_id=own_id(target_id),

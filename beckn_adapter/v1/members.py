@@ -1,32 +1,14 @@
-"""Members of a Beckn 1.1.0 message, read with patience (BECKN 5.1). Pure.
-
-What is merely absent or odd is None; what cannot be meant raises Refusal(INVALID_REQUEST) with the member's name.
-"""
+"""Members of a Beckn 1.1.0 message, read with patience (BECKN 5.1). Pure; see `beckn_adapter.members`."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Final
-from urllib.parse import urlsplit
 
-from csms.domain.quote import Want, WantKind
-from csms.domain.refusal import Refusal, Why
+from beckn_adapter.members import MAX_TEXT, invalid, mapping, number_of
 
-MAX_TEXT: Final = 1000
-MAX_QUANTITY: Final = Decimal(10) ** 9
-_HEX: Final = frozenset("0123456789abcdefABCDEF")
-_NUMBER: Final = frozenset("0123456789.+-eE")
 _DIGITS: Final = frozenset("0123456789")
-
-
-def invalid(sentence: str) -> Refusal:
-    return Refusal(Why.INVALID_REQUEST, sentence)
-
-
-def mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def listed(value: object) -> Sequence[object]:
@@ -61,22 +43,6 @@ def word_of(holder: Mapping[str, object], name: str) -> str | None:
     return text_of(holder, name)
 
 
-def number_of(value: object) -> Decimal | None:
-    """A finite number, or a text that is one."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    text = str(value).strip() if not isinstance(value, int) or abs(value) < 10**30 else ""
-    if not text or len(text) > 40 or not set(text) <= _NUMBER:
-        return None
-    try:
-        number = Decimal(text)
-    except ArithmeticError:
-        return None
-    return number if number.is_finite() and abs(number) < Decimal(10) ** 30 else None
-
-
 def figure_of(value: object) -> Decimal | None:
     """The number a text begins with: `2.5%`, `25 INR`, `60kW`."""
     if not isinstance(value, str):
@@ -105,63 +71,3 @@ def phone_of(text: str | None) -> str | None:
         return None
     kept = "".join(char for char in text if char in _DIGITS or char == "+")
     return kept or None
-
-
-# What one unit is: the kind of wish, and how many Wh, paise or minutes it means.
-_UNITS: Final[Mapping[str, tuple[WantKind, Decimal]]] = {
-    **dict.fromkeys(("kwh", "kilowatthour", "kilowatthours", "unit", "units"), (WantKind.ENERGY, Decimal(1000))),
-    **dict.fromkeys(("wh", "watthour", "watthours"), (WantKind.ENERGY, Decimal(1))),
-    **dict.fromkeys(("inr", "rs", "rupee", "rupees", "₹"), (WantKind.AMOUNT, Decimal(100))),
-    **dict.fromkeys(("min", "mins", "minute", "minutes"), (WantKind.TIME, Decimal(1))),
-    **dict.fromkeys(("hur", "h", "hr", "hrs", "hour", "hours"), (WantKind.TIME, Decimal(60))),
-}
-
-
-def want_of(value: object, unit: str, where: str) -> Want:
-    """An amount, units or time as a wish. `where` names the measure in a refusal."""
-    number = number_of(value)
-    if number is None or not 0 < number <= MAX_QUANTITY:
-        raise invalid(f"{where}.value is not a positive number")
-    known = _UNITS.get("".join(char for char in unit.casefold() if char.isalnum() or char == "₹"))
-    if known is None:
-        raise invalid(f"{where}.unit is not kWh, INR or MINUTES")
-    kind, size = known
-    whole = int((number * size).to_integral_value(ROUND_HALF_UP))
-    if whole < 1:
-        raise invalid(f"{where}.value is too small")
-    match kind:
-        case WantKind.AMOUNT:
-            return Want(kind=kind, amount_minor=whole)
-        case WantKind.TIME:
-            return Want(kind=kind, minutes=whole)
-        case _:
-            return Want(kind=kind, energy_wh=whole)
-
-
-def is_uri(text: str) -> bool:
-    """Plain enough for the schema's `uri` format: ASCII, a host, nothing RFC 3986 forbids."""
-    if not text.isascii() or not text.isprintable() or any(char in ' "<>\\^`{|}[]' for char in text):
-        return False
-    if any(len(rest) < 2 or not set(rest[:2]) <= _HEX for rest in text.split("%")[1:]):
-        return False
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        return False
-
-
-def is_email(text: str) -> bool:
-    """Plain enough for any validator of the `email` format; what is not is simply not repeated."""
-    name, at, host = text.partition("@")
-    usual = set("abcdefghijklmnopqrstuvwxyz0123456789.-")
-    is_plain = (
-        bool(name)
-        and set(name.lower()) <= usual | {"_", "+"}
-        and set(host.lower()) <= usual
-        and len(name) <= 64
-        and name.strip(".") == name
-    )
-    labels = host.split(".")
-    is_host = all(0 < len(one) < 64 and one.strip("-") == one and one[2:4] != "--" for one in labels)
-    return bool(at) and is_plain and ".." not in text and is_host and len(labels) > 1 and labels[-1].isalpha()

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
-from beckn_adapter.catalog import CONNECTORS, ItemView, PowerType, charging_speed
+from beckn_adapter.catalog import CONNECTORS, ItemView, PowerType, charging_speed, clock
 from beckn_adapter.speaking import Json, Progress, Shown, Speaker
 from beckn_adapter.v1.members import plain
 from beckn_adapter.v1.profiles import Plugs, Profile
@@ -229,7 +229,7 @@ def _money_tags(order: Order, profile: Profile) -> list[Json]:
         percent = f"{text(surge.percent)}%" if surge.percent else ""
         more = f"{text(surge.per_kwh)} {tariff.currency}/kWh" if surge.per_kwh else ""
         entries.append(("peak-hour-surcharge", surge.label, " + ".join(part for part in (percent, more) if part)))
-        entries.append(("peak-hours", "Peak Hours", f"{_clock(surge.from_minute)}-{_clock(surge.to_minute)}"))
+        entries.append(("peak-hours", "Peak Hours", f"{clock(surge.from_minute)}-{clock(surge.to_minute)}"))
     if tariff.surcharge_per_kwh:
         amount = f"{text(tariff.surcharge_per_kwh)} {tariff.currency}/kWh"
         entries.append(("location-surcharge", "Location Surcharge", amount))
@@ -241,10 +241,6 @@ def _money_tags(order: Order, profile: Profile) -> list[Json]:
         benefits = [("discount", loyalty.label, benefit)]
         groups.append(tag_group(profile, "loyalty-benefits", "Loyalty Benefits", benefits))
     return groups
-
-
-def _clock(minute: int) -> str:
-    return f"{minute // 60:02}:{minute % 60:02}"
 
 
 # --- the fulfillment ----------------------------------------------------------------------------------------

@@ -7,27 +7,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import tzinfo
 from decimal import ROUND_HALF_UP
 from typing import Final
 
 from beckn_adapter.commands import PaymentClaim, Window
-from beckn_adapter.envelope import Context, parse_clock, parse_instant, wire_of_context
-from beckn_adapter.v1.members import (
+from beckn_adapter.envelope import parse_instant, wire_of_context
+from beckn_adapter.members import (
+    DAY_MS,
     MAX_QUANTITY,
-    code_of,
-    figure_of,
-    first,
+    Reading,
     invalid,
     is_email,
-    listed,
     mapping,
     number_of,
-    phone_of,
-    text_of,
+    time_of,
     want_of,
 )
+from beckn_adapter.v1.members import code_of, figure_of, first, listed, phone_of, text_of
 from beckn_adapter.v1.tags import entries_of
 from csms.domain.buyer import Buyer
 from csms.domain.quote import Want, WantKind
@@ -35,28 +31,10 @@ from csms.domain.tariff import FeeKind, FinderFee
 
 Json = dict[str, object]
 SPOT: Final = "-spot"  # what the walk-in twin of an item adds to its id
-DAY_MS: Final = 86_400_000
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What a reader needs besides the message."""
-
-    context: Context
-    now_ms: int
-    zone: tzinfo
+MAX_LINES: Final = 50
 
 
 # --- the order ----------------------------------------------------------------------------------------------
-
-
-def order_of(message: Mapping[str, object]) -> Mapping[str, object]:
-    order = message.get("order")
-    if isinstance(order, list) and order:
-        order = order[0]
-    if not isinstance(order, Mapping):
-        raise invalid("message.order is missing")
-    return order
 
 
 def line_of(order: Mapping[str, object]) -> Mapping[str, object]:
@@ -64,6 +42,8 @@ def line_of(order: Mapping[str, object]) -> Mapping[str, object]:
     lines = [mapping(line) for line in _lines(order)]
     if not lines:
         raise invalid("order.items has no item")
+    if len(lines) > MAX_LINES:
+        raise invalid(f"order.items has more than {MAX_LINES} items; one order is one connector and its add-ons")
     sold = [line for line in lines if not _is_add_on(line)] or lines[:1]
     measured = [line for line in sold if _measure(line)]
     chosen = measured or sold
@@ -112,7 +92,9 @@ def wish_of(line: Mapping[str, object]) -> Want:
     if not measure:
         return Want(kind=WantKind.OPEN)
     value = measure.get("value", measure.get("estimated_value"))
-    return want_of(value, text_of(measure, "unit") or "kWh", "order.items[0].quantity.selected.measure")
+    where = "order.items[0].quantity.selected.measure"
+    unit = text_of(measure, "unit") or "kWh"
+    return want_of(value, unit, value_at=f"{where}.value", unit_at=f"{where}.unit", units="kWh, INR or MINUTES")
 
 
 def offer_id_of(order: Mapping[str, object]) -> str | None:
@@ -145,6 +127,8 @@ def finder_fee_of(order: Mapping[str, object], line: Mapping[str, object]) -> Fi
         raise invalid("order.tags: the type of buyer-finder-fee is neither PERCENTAGE nor AMOUNT")
     if not 0 <= value <= MAX_QUANTITY:
         raise invalid("order.tags: the value of buyer-finder-fee is not a number from 0")
+    if kind == FeeKind.PERCENTAGE and value > 100:
+        raise invalid("order.tags: the value of buyer-finder-fee is more than 100 percent")
     return FinderFee(kind=FeeKind[kind], value=value)
 
 
@@ -173,7 +157,7 @@ def stops_window(stops: Sequence[Mapping[str, object]], reading: Reading, where:
     end = end or mapping(begin.get("range")).get("end")
     if start is None:
         return None
-    start_ms, end_ms = _time(start, reading), _time(end, reading) if end is not None else None
+    start_ms, end_ms = time_of(start, reading), time_of(end, reading) if end is not None else None
     if start_ms is None or (end is not None and end_ms is None):
         raise invalid(f"{where}: a time is not in RFC 3339")
     if end_ms is not None and end_ms < start_ms:
@@ -181,13 +165,6 @@ def stops_window(stops: Sequence[Mapping[str, object]], reading: Reading, where:
             raise invalid(f"{where}: the end is before the start")
         end_ms += DAY_MS  # two clock times over midnight
     return Window(start_ms=start_ms, end_ms=end_ms if end_ms != start_ms else None)
-
-
-def _time(value: object, reading: Reading) -> int | None:
-    if not isinstance(value, str):
-        return None
-    at_ms = parse_instant(value, reading.zone)
-    return at_ms if at_ms is not None else parse_clock(value, reading.now_ms, reading.zone)
 
 
 def buyer_of(order: Mapping[str, object], claim: PaymentClaim | None) -> Buyer:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from beckn_adapter.members import is_uri
 from beckn_adapter.speaking import Json, Speaker
-from beckn_adapter.v1.members import is_uri
 from beckn_adapter.v1.orders import tag_group
 from beckn_adapter.v1.profiles import Profile, Terms
 from beckn_adapter.v1.quotes import money
@@ -39,7 +39,8 @@ def payments_json(
     if is_bill and order.is_billed:
         order = replace(order, refunds=tuple(refund for refund in order.refunds if _is_earlier(refund, order)))
     entries = [_first(order, payment, profile, speaker, is_offer=is_offer)]
-    entries += [_top_up(order, top_up, profile) for top_up in order.top_ups]
+    asked = [top_up for top_up in order.top_ups if top_up.is_good or top_up in order.open_top_ups]
+    entries += [_top_up(order, top_up, profile) for top_up in asked]
     entries += [_refund(order, refund, profile, is_made=True) for refund in order.refunds]
     due = refund_due(order)
     if due is not None:

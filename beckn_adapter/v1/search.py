@@ -16,10 +16,12 @@ from beckn_adapter.commands import Discover
 from beckn_adapter.discovery import Intent, Spatial
 from beckn_adapter.filters import And, Compare, Filter, Path, Truth, Value
 from beckn_adapter.geo import Shape
-from beckn_adapter.v1.members import code_of, first, invalid, listed, mapping, number_of, text_of
-from beckn_adapter.v1.parts import Reading, own_id, stops_window
+from beckn_adapter.members import Reading, invalid, mapping, number_of
+from beckn_adapter.v1.members import code_of, first, listed, text_of
+from beckn_adapter.v1.parts import own_id, stops_window
 from beckn_adapter.v1.tags import Entry, entries_of
 
+MAX_BOUNDS: Final = 16  # comparisons of power, and of price: each is asked of every connector
 EVERYWHERE_M: Final = 1e9  # a place without a radius: nearest first, as far as we answer at all
 _METRES: Final[Mapping[str, float]] = {
     **dict.fromkeys(("km", "kms", "kilometer", "kilometers", "kilometre", "kilometres"), 1000.0),
@@ -174,7 +176,7 @@ def _current(entries: tuple[Entry, ...], codes: tuple[str, ...]) -> tuple[bool |
         elif entry.code == "power-rating":
             size = 1 if re.search(r"[0-9]\s*w\b", entry.value[:100].casefold()) else 1000
             powers += [(op, int(value * size)) for op, value in comparisons(entry.value)]
-    return is_dc, tuple(powers)
+    return is_dc, tuple(powers[:MAX_BOUNDS])
 
 
 def comparisons(text: str) -> tuple[tuple[str, Decimal], ...]:
@@ -201,7 +203,7 @@ def _prices(entries: tuple[Entry, ...], item: Mapping[str, object]) -> tuple[tup
         bound = number_of(price.get(name))
         if bound is not None:
             found.append((op, bound))
-    return tuple(found)
+    return tuple(found[:MAX_BOUNDS])
 
 
 def _vehicle_types(entries: tuple[Entry, ...]) -> frozenset[str] | None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
-from beckn_adapter.v1.members import code_of, listed, mapping, word_of
+from beckn_adapter.members import mapping
+from beckn_adapter.v1.members import code_of, listed, word_of
 
 Json = dict[str, object]
 MAX_ENTRIES: Final = 200
+MAX_LOOKED_AT: Final = 1000  # groups and entries, empty ones too: a mebibyte of `{}` is no work for anybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,25 +31,25 @@ class Entry:
 def entries_of(*holders: object) -> tuple[Entry, ...]:
     """Every entry of the `tags` of these holders, bounded."""
     found: list[Entry] = []
-    for holder in holders:
-        for entry in _entries(listed(mapping(holder).get("tags"))):
+    places = (place for holder in holders for place in _entries(listed(mapping(holder).get("tags"))))
+    for entry in islice(places, MAX_LOOKED_AT):
+        if entry is not None:
             found.append(entry)
-            if len(found) >= MAX_ENTRIES:
-                return tuple(found)
+        if len(found) >= MAX_ENTRIES:
+            break
     return tuple(found)
 
 
-def _entries(groups: Iterable[object]) -> Iterator[Entry]:
+def _entries(groups: Iterable[object]) -> Iterator[Entry | None]:
+    """One per group and per entry; None where nothing is said."""
     for group in groups:
         named = _code(mapping(group))
         own = word_of(mapping(group), "value")
-        if own is not None:
-            yield Entry("", named, own)
+        yield Entry("", named, own) if own is not None else None
         for entry in listed(mapping(group).get("list")):
             value = word_of(mapping(entry), "value")
             code = _code(mapping(entry))
-            if value is not None or code:
-                yield Entry(named, code, value or "")
+            yield Entry(named, code, value or "") if value is not None or code else None
 
 
 def _code(holder: Mapping[str, object]) -> str:

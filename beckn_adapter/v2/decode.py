@@ -31,28 +31,23 @@ from beckn_adapter.discovery import OPERATIONS, Intent, Spatial
 from beckn_adapter.envelope import IST, Context
 from beckn_adapter.filters import Filter, FilterProblem, parse
 from beckn_adapter.geo import GeometryProblem, read_geometry
+from beckn_adapter.members import MAX_TEXT, Reading, invalid, mapping, number_of, order_of
 from beckn_adapter.v2.constants import REFERENCE_KINDS
 from beckn_adapter.v2.parts import (
-    MAX_TEXT,
-    Reading,
     buyer_of,
     finder_fee_of,
     get,
-    invalid,
     item_id,
     line_of,
-    mapping,
-    number_of,
     offer_id,
     optional_item_id,
     order_id,
-    order_of,
     otp_of,
     payment_of,
     text_of,
-    want_of,
     window_of,
     wire_of,
+    wish_of,
 )
 from csms.domain.refusal import Refusal, Why
 
@@ -153,7 +148,7 @@ def _select(message: Mapping[str, object], reading: Reading) -> Select:
     line = line_of(order)
     return Select(
         item_id=item_id(line),
-        want=want_of(line),
+        want=wish_of(line),
         buyer=buyer_of(order),
         offer_id=offer_id(line, order),
         finder_fee=finder_fee_of(order, line),
@@ -172,7 +167,7 @@ def _init(message: Mapping[str, object], reading: Reading) -> Init:
     return Init(
         order_id=order_id(order),
         item_id=item_id(line),
-        want=want_of(line),
+        want=wish_of(line),
         buyer=buyer_of(order),
         collected_by=collected_by,
         payment=payment,

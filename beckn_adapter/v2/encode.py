@@ -21,6 +21,7 @@ from beckn_adapter.v2.orders import (
     current_payment,
     fulfillment_json,
     is_open_to_pay,
+    not_to_be_had,
     order_json,
     order_status,
     payment_json,
@@ -31,7 +32,7 @@ from beckn_adapter.v2.orders import (
     value_json,
 )
 from csms.domain.breakdown import Breakdown
-from csms.domain.order import Order, Payment, State
+from csms.domain.order import CancelledBy, Order, Payment, State
 
 __all__ = [
     "Aggregate",
@@ -227,12 +228,14 @@ def on_refund(
 def on_cancel(context: Json, order: Order, speaker: Speaker, *, item: ItemView | None = None) -> Json:
     """The cancelled order; the payment describes what goes back."""
     payment = payment_of_cancellation(order)
+    is_ours = order.state is State.FAILED or order.cancelled_by in (CancelledBy.PROVIDER, CancelledBy.NO_SHOW)
     shown = order_json(
         order,
         speaker,
         item=item,
         value=_value(order),
         payment=payment_json(payment, order.quote.currency) if payment is not None else None,
+        fulfillment=not_to_be_had(order) if is_ours else None,
     )
     return _body(context, {"order": shown}, speaker)
 

@@ -258,7 +258,7 @@ def accounts_of(order: Order, speaker: Speaker) -> list[Mapping[str, object]]:
 
 def payment_due(order: Order) -> Payment | None:
     """The top-up the buyer still owes, if any."""
-    return next((top_up for top_up in reversed(order.top_ups) if not top_up.is_good), None)
+    return next(iter(reversed(order.open_top_ups)), None)
 
 
 def payment_of_bill(order: Order, *, is_revised: bool = False) -> Payment | None:
@@ -297,7 +297,7 @@ def payment_of_cancellation(order: Order) -> Payment | None:
     if fee_minor == 0 and payment.status is PaymentStatus.AUTHORIZED:
         return replace(payment, status=PaymentStatus.VOIDED, beneficiary="BUYER")
     return Payment(
-        payment_id=f"{payment.payment_id}-refund",
+        payment_id=_announced(payment),
         status=PaymentStatus.PARTIALLY_REFUNDED if fee_minor else PaymentStatus.REFUNDED,
         amount_minor=back_minor,
         beneficiary="BUYER",
@@ -308,7 +308,15 @@ def refund_shown(order: Order, refund: Payment) -> Payment:
     """A refund as the buyer sees it: REFUNDED when all of it went back, else PARTIALLY_REFUNDED."""
     is_all = order.payment is not None and refund.amount_minor >= order.payment.amount_minor
     status = PaymentStatus.REFUNDED if is_all else PaymentStatus.PARTIALLY_REFUNDED
-    return replace(refund, status=status, beneficiary="BUYER")
+    payment_id = refund.payment_id
+    if order.state is State.CANCELLED and order.payment is not None and len(order.refunds) <= 1:
+        payment_id = _announced(order.payment)  # on_cancel has named it already
+    return replace(refund, payment_id=payment_id, status=status, beneficiary="BUYER")
+
+
+def _announced(payment: Payment) -> str:
+    """The number under which a cancellation tells of the refund, before the gateway has made it."""
+    return f"{payment.payment_id}-refund"
 
 
 def current_payment(order: Order) -> Payment | None:
@@ -317,8 +325,14 @@ def current_payment(order: Order) -> Payment | None:
         return payment_of_cancellation(order)
     if order.state is State.EXPIRED:
         return None if order.payment is None else replace(order.payment, status=PaymentStatus.EXPIRED)
-    if order.refunds:
-        return refund_shown(order, order.refunds[-1])
+    if payment_due(order) is not None:
+        return payment_of_bill(order)
+    moved = [
+        *(paid for paid in order.top_ups if paid.is_good),
+        *(refund_shown(order, refund) for refund in order.refunds),
+    ]
+    if moved:  # the money that moved last
+        return max(moved, key=lambda one: one.paid_at_ms or 0)
     return payment_of_bill(order)
 
 
@@ -385,6 +399,19 @@ def fulfillment_json(
         }
     shown["beckn:deliveryAttributes"] = session
     return shown
+
+
+def not_to_be_had(order: Order) -> Json:
+    """The fulfillment of an order that we cancelled (BECKN 4.2, row 12)."""
+    return {
+        "@context": CORE,
+        "@type": "beckn:Fulfillment",
+        "beckn:id": f"ful-{order.order_id}",
+        "beckn:mode": "RESERVATION",
+        "beckn:deliveryAttributes": {
+            "@context": SESSION_PACK, "@type": "ChargingSession", "connectorStatus": "UNAVAILABLE",
+        },
+    }  # fmt: skip
 
 
 _UNITS: Final[Mapping[str, tuple[str, str]]] = {"physical": ("KWH", "KW"), "literal": ("KW", "KWH")}

@@ -5,50 +5,35 @@ A member that cannot be meant raises Refusal(INVALID_REQUEST) with its name.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import tzinfo
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
-from urllib.parse import urlsplit
 
 from beckn_adapter.commands import PaymentClaim, Window
-from beckn_adapter.envelope import Context, parse_clock, parse_instant, wire_of_context
+from beckn_adapter.envelope import Context, parse_instant, wire_of_context
+from beckn_adapter.members import (
+    DAY_MS,
+    MAX_QUANTITY,
+    MAX_TEXT,
+    Reading,
+    invalid,
+    is_email,
+    is_uri,
+    mapping,
+    number_of,
+    time_of,
+    want_of,
+)
 from beckn_adapter.v2.constants import BUYER_ROLES, CORE
 from csms.domain.buyer import Buyer
 from csms.domain.quote import Want, WantKind
-from csms.domain.refusal import Refusal, Why
 from csms.domain.tariff import FeeKind, FinderFee
 from csms.domain.units import rfc3339
 
 Json = dict[str, object]
 
-MAX_TEXT: Final = 1000
-MAX_QUANTITY: Final = Decimal(10) ** 9
-DAY_MS: Final = 86_400_000
-_HEX: Final = frozenset("0123456789abcdefABCDEF")
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What a reader needs besides the message."""
-
-    context: Context
-    now_ms: int
-    zone: tzinfo
-
 
 # --- parts of an order --------------------------------------------------------------------------------------
-
-
-def order_of(message: Mapping[str, object]) -> Mapping[str, object]:
-    order = message.get("order")
-    if isinstance(order, list) and order:
-        order = order[0]  # a guide sends an array
-    if not isinstance(order, Mapping):
-        raise invalid("message.order is missing")
-    return order
 
 
 def order_id(order: Mapping[str, object]) -> str | None:
@@ -95,17 +80,7 @@ def offer_id(line: Mapping[str, object], order: Mapping[str, object]) -> str | N
     return offer_id
 
 
-# What one unit is: the kind of wish, and how many Wh, paise or minutes it means.
-_UNITS: Final[Mapping[str, tuple[WantKind, Decimal]]] = {
-    **dict.fromkeys(("kwh", "kilowatthour", "kilowatthours", "unit", "units"), (WantKind.ENERGY, Decimal(1000))),
-    **dict.fromkeys(("wh", "watthour", "watthours"), (WantKind.ENERGY, Decimal(1))),
-    **dict.fromkeys(("inr", "rs", "rupee", "rupees", "₹"), (WantKind.AMOUNT, Decimal(100))),
-    **dict.fromkeys(("min", "mins", "minute", "minutes"), (WantKind.TIME, Decimal(1))),
-    **dict.fromkeys(("hur", "h", "hr", "hrs", "hour", "hours"), (WantKind.TIME, Decimal(60))),
-}
-
-
-def want_of(line: Mapping[str, object]) -> Want:
+def wish_of(line: Mapping[str, object]) -> Want:
     quantity = get(line, "quantity")
     if quantity is None:
         return Want(kind=WantKind.OPEN)
@@ -115,23 +90,7 @@ def want_of(line: Mapping[str, object]) -> Want:
     if isinstance(quantity, Mapping):
         amount = get(quantity, "unitQuantity")
         unit = text_of(quantity, "unitCode") or text_of(quantity, "unitText") or unit
-    number = number_of(amount)
-    if number is None or not 0 < number <= MAX_QUANTITY:
-        raise invalid(f"{where}.unitQuantity is not a positive number")
-    known = _UNITS.get("".join(char for char in unit.casefold() if char.isalnum() or char == "₹"))
-    if known is None:
-        raise invalid(f"{where}.unitCode is not KWH, INR or MIN")
-    kind, size = known
-    whole = int((number * size).to_integral_value(ROUND_HALF_UP))
-    if whole < 1:
-        raise invalid(f"{where}.unitQuantity is too small")
-    match kind:
-        case WantKind.AMOUNT:
-            return Want(kind=kind, amount_minor=whole)
-        case WantKind.TIME:
-            return Want(kind=kind, minutes=whole)
-        case _:
-            return Want(kind=kind, energy_wh=whole)
+    return want_of(amount, unit, value_at=f"{where}.unitQuantity", unit_at=f"{where}.unitCode", units="KWH, INR or MIN")
 
 
 def buyer_of(order: Mapping[str, object]) -> Buyer:
@@ -167,6 +126,8 @@ def finder_fee_of(order: Mapping[str, object], line: Mapping[str, object]) -> Fi
         raise invalid(f"{where}.feeType is neither PERCENTAGE nor AMOUNT")
     if value is None or not 0 <= value <= MAX_QUANTITY:
         raise invalid(f"{where}.feeValue is not a number from 0")
+    if kind.upper() == FeeKind.PERCENTAGE and value > 100:
+        raise invalid(f"{where}.feeValue is more than 100 percent")
     return FinderFee(kind=FeeKind[kind.upper()], value=value)
 
 
@@ -176,8 +137,8 @@ def window_of(order: Mapping[str, object], reading: Reading) -> Window | None:
     if start is None and end is None:
         return None
     where = "order.beckn:orderAttributes.preferences"
-    start_ms = _time(start, reading)
-    end_ms = _time(end, reading) if end is not None else None
+    start_ms = time_of(start, reading)
+    end_ms = time_of(end, reading) if end is not None else None
     if start_ms is None or (end is not None and end_ms is None):
         raise invalid(f"{where}.startTime or .endTime is not a time")
     if end_ms is not None and end_ms <= start_ms:
@@ -186,13 +147,6 @@ def window_of(order: Mapping[str, object], reading: Reading) -> Window | None:
             raise invalid(f"{where}.endTime is not after .startTime")
         end_ms += DAY_MS
     return Window(start_ms=start_ms, end_ms=end_ms)
-
-
-def _time(value: object, reading: Reading) -> int | None:
-    if not isinstance(value, str):
-        return None
-    at_ms = parse_instant(value, reading.zone)
-    return at_ms if at_ms is not None else parse_clock(value, reading.now_ms, reading.zone)
 
 
 def payment_of(order: Mapping[str, object], reading: Reading) -> PaymentClaim | None:
@@ -235,7 +189,7 @@ def _accounts(payment: Mapping[str, object]) -> tuple[Mapping[str, str], ...]:
     accounts = []
     for entry in listed[:10]:
         named = {name: text_of(mapping(entry), name) for name in _ACCOUNT}
-        if named["paymentURL"] is not None and not _is_uri(named["paymentURL"]):
+        if named["paymentURL"] is not None and not is_uri(named["paymentURL"]):
             named["paymentURL"] = None
         account = {name: value for name, value in named.items() if value is not None}
         if account:
@@ -307,7 +261,7 @@ def _echoed_buyer(buyer: Mapping[str, object]) -> Json | None:
         echoed["beckn:role"] = role
     for name in ("displayName", "telephone", "email", "taxID"):
         text = text_of(buyer, name)
-        if text is not None and (name != "email" or _is_email(text)):
+        if text is not None and (name != "email" or is_email(text)):
             echoed[f"beckn:{name}"] = text
     return echoed
 
@@ -334,47 +288,11 @@ def _echoed_attributes(attributes: Mapping[str, object]) -> Json:
     return echoed
 
 
-def _is_uri(text: str) -> bool:
-    """Plain enough to be repeated under the schema's `uri` format: ASCII, a host, nothing RFC 3986 forbids."""
-    if not text.isascii() or not text.isprintable() or any(char in ' "<>\\^`{|}[]' for char in text):
-        return False
-    if any(len(rest) < 2 or not set(rest[:2]) <= _HEX for rest in text.split("%")[1:]):
-        return False
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        return False
-
-
-def _is_email(text: str) -> bool:
-    """Plain enough for any validator of the `email` format; what is not (punycode, say) is simply not repeated."""
-    name, at, host = text.partition("@")
-    plain = set("abcdefghijklmnopqrstuvwxyz0123456789.-")
-    is_plain = (
-        set(name.lower()) <= plain | {"_", "+"}
-        and set(host.lower()) <= plain
-        and len(name) <= 64
-        and name.strip(".") == name
-    )
-    labels = host.split(".")
-    is_host = all(0 < len(one) < 64 and one.strip("-") == one and one[2:4] != "--" for one in labels)
-    return bool(name and at) and is_plain and ".." not in text and is_host and len(labels) > 1 and labels[-1].isalpha()
-
-
 def _json_number(number: Decimal) -> int | float:
     return int(number) if number == number.to_integral_value() else float(number)
 
 
 # --- members ------------------------------------------------------------------------------------------------
-
-
-def invalid(sentence: str) -> Refusal:
-    return Refusal(Why.INVALID_REQUEST, sentence)
-
-
-def mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def get(holder: Mapping[str, object], name: str) -> object:
@@ -391,19 +309,3 @@ def text_of(holder: Mapping[str, object], name: str, limit: int = MAX_TEXT) -> s
     if len(value) > limit:
         raise invalid(f"{name} is longer than {limit} characters")
     return value.strip()
-
-
-def number_of(value: object) -> Decimal | None:
-    """A finite number, or a text that is one."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    text = str(value).strip() if not isinstance(value, int) or abs(value) < 10**30 else ""
-    if not text or len(text) > 40 or any(char not in "0123456789.+-eE" for char in text):
-        return None
-    try:
-        number = Decimal(text)
-    except ArithmeticError:
-        return None
-    return number if number.is_finite() and abs(number) < Decimal(10) ** 30 else None

@@ -13,6 +13,7 @@ from csms.api.pages import Query
 from csms.api.routes import Call, Routes
 from csms.app.catalogue import join
 from csms.domain.refusal import Refusal, Why
+from csms.domain.reservation import ACTIVE
 from csms.domain.units import from_ms, rfc3339, to_ms
 from csms.ports import ReadTx, Row, Table
 
@@ -20,7 +21,6 @@ route: Final = Routes("Reservations")
 
 _LONGEST: Final = timedelta(days=62)
 _DEFAULT: Final = timedelta(days=1)
-_STANDING: Final = ("REQUESTED", "ACCEPTED")
 
 
 class CalendarQuery(Query):
@@ -89,7 +89,7 @@ async def show_calendar(call: Call[CalendarQuery, None]) -> Calendar:
         evses = [evse for evse in location.get("evses") or [] if evse.get("status") != "REMOVED"]
         joined = join(location, evses, chargers_of(tx))
         stations = sorted({station for station, _ in joined.values()})
-        rows = tx.many(Table.RESERVATIONS, order="start_ms", before=end_ms, station=stations, status=_STANDING)
+        rows = tx.many(Table.RESERVATIONS, order="start_ms", before=end_ms, station=stations, status=ACTIVE)
         rows = [row for row in rows if row["end_ms"] > start_ms]
         return [
             _evse(evse, *joined[str(evse.get("uid"))], rows, (start_ms, end_ms), joined)

@@ -11,9 +11,10 @@ from csms.api.models import NO_CONTROL, Body, Time, View, time
 from csms.api.pages import Page, PageQuery, encode, number_key
 from csms.api.routes import Call, Routes
 from csms.app import queries
+from csms.app.cases import close_case
 from csms.domain.refusal import Refusal, Why
 from csms.domain.units import rfc3339
-from csms.ports import Fact, ReadTx, Row, Table, Tx
+from csms.ports import ReadTx, Row, Table, Tx
 
 route: Final = Routes("Cases")
 
@@ -106,17 +107,7 @@ async def resolve_case(call: Call[None, ResolveIn]) -> Case:
             return row  # applying closed it
         if row["state"] == "resolved":
             raise Refusal(Why.WRONG_STATE, f"The case was resolved at {time(row['resolved_ms'])}.")
-        changed = {"state": "resolved", "resolved_ms": now_ms, "resolution": resolution}
-        tx.change(Table.CASES, changed, id=case_id)
-        body = {
-            "case_id": case_id,
-            "type": row["type"],
-            "resolution": resolution,
-            "session_id": row["session_id"],
-            "who": call.who.name,
-        }
-        tx.append([Fact("CaseResolved", now_ms, body, station=row["station"], order_id=row["order_id"])])
-        return {**row, **changed}
+        return close_case(tx, row, resolution=resolution, who=call.who.name, now_ms=now_ms)
 
     return _view(await call.system.store.transact(work))
 

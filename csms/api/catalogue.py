@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from csms.api.models import Instant, OpenView, Shaped, Text, Time
+from csms.api.models import Instant, OpenView, Shaped, Text, Time, Zone
 from csms.api.pages import Page, PageQuery, encode, text_key
 from csms.api.routes import Answer, Call, Routes
 from csms.app import queries
@@ -25,17 +24,7 @@ from csms.ports import Fact, ReadTx, Row, Table, Tx
 
 route: Final = Routes("Catalogue")
 
-
-def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError(f"{name!r} is no time zone") from error
-    return name
-
-
 OcpiId = Annotated[str, Field(min_length=1, max_length=36, pattern=r"^[^\s/\\?#\x00-\x1f\x7f]+$")]
-Zone = Annotated[str, AfterValidator(_zone)]
 Price = Annotated[float, Field(ge=0, le=1e9)]
 
 

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import AsyncIterator
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from aiohttp import web
-from pydantic import Field, JsonValue, field_validator
+from pydantic import Field, JsonValue
 
-from csms.api.models import Instant, Money, Time, View, money, time
+from csms.api.models import Instant, Money, Time, View, Zone, money, time
 from csms.api.pages import Page, PageQuery, encode, number_key
-from csms.api.routes import JSON, Call, Routes
+from csms.api.routes import CSV, JSON, Call, Routes
 from csms.api.sessions import parsed
 from csms.app import queries
+from csms.app.csvlines import lines
 from csms.domain.units import to_ms
 from csms.ports import ReadTx, Row
 
 route: Final = Routes("CDRs")
 
-CSV: Final = "text/csv"
 _COLUMNS: Final = (
     "id",
     "charger_id",
@@ -46,7 +45,6 @@ _COLUMNS: Final = (
 )
 _CHUNK: Final = 500
 # A spreadsheet runs a cell that begins so; chargers and drivers choose some of these texts.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Cdr(View):
@@ -83,16 +81,7 @@ class CdrQuery(PageQuery):
     token: str | None = None
     from_: Instant | None = Field(default=None, alias="from", description="ended at or after")
     to: Instant | None = Field(default=None, description="ended before")
-    tz: str = Field(default="UTC", description="time zone of the CSV's times, e.g. Asia/Kolkata")
-
-    @field_validator("tz")
-    @classmethod
-    def _is_zone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError(f"{name!r} is no time zone") from error
-        return name
+    tz: Zone = Field(default="UTC", description="time zone of the CSV's times, e.g. Asia/Kolkata")
 
 
 @route(
@@ -144,7 +133,7 @@ async def _stream(call: Call[CdrQuery, None]) -> web.StreamResponse:
     chunks = _chunks(call)
     first = await anext(chunks)
     await response.prepare(call.request)
-    await response.write(_lines([_COLUMNS]) + first)
+    await response.write(lines([_COLUMNS]) + first)
     async for chunk in chunks:
         await response.write(chunk)
     await response.write_eof()
@@ -155,7 +144,7 @@ async def _chunks(call: Call[CdrQuery, None]) -> AsyncIterator[bytes]:
     zone, after = ZoneInfo(call.query.tz), None
     while True:
         items, after = await _page(call, _CHUNK, after)
-        yield _lines([_cells(cdr, zone) for cdr in items])
+        yield lines(_cells(cdr, zone) for cdr in items)
         if after is None:
             return
 
@@ -163,27 +152,17 @@ async def _chunks(call: Call[CdrQuery, None]) -> AsyncIterator[bytes]:
 def _cells(cdr: Cdr, zone: ZoneInfo) -> list[Any]:
     values = cdr.model_dump(exclude={"amount", "breakdown"})
     values["provisional"] = str(cdr.provisional).lower()
-    values["amount"] = cdr.amount.amount if cdr.amount else None
+    values["amount"] = Decimal(cdr.amount.amount) if cdr.amount else None
     values["currency"] = cdr.amount.currency if cdr.amount else None
     for name in ("started_at", "ended_at"):
         values[name] = _in_zone(values[name], zone)
-    return [_harmless(values[name]) if name != "amount" else values[name] for name in _COLUMNS]
+    return [values[name] for name in _COLUMNS]
 
 
 def _in_zone(at: str | None, zone: ZoneInfo) -> str | None:
     if at is None or zone.key == "UTC":
         return at
     return datetime.fromisoformat(at).astimezone(zone).isoformat(timespec="seconds")
-
-
-def _harmless(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
-
-
-def _lines(rows: list[Any]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue().encode()
 
 
 def _view(row: Row, revision: Row | None) -> Cdr:

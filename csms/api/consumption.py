@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Final, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Any, Final, Literal
 
 from aiohttp import web
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from csms.api.models import Body, Instant, ShortText, Time, TokenUid, View
+from csms.api.models import Body, Instant, ShortText, Time, TokenUid, View, Zone
 from csms.api.pages import Page, PageQuery, Query, encode, text_key
-from csms.api.routes import JSON, Answer, Call, Routes
+from csms.api.routes import CSV, JSON, Answer, Call, Routes
 from csms.app import queries
 from csms.app.consuming import Asked, By, Consumed, consumption
 from csms.app.csvlines import lines
 from csms.domain.consumption import Interval
 from csms.domain.refusal import Refusal, Why
-from csms.domain.taxes import local
-from csms.domain.units import kwh, rfc3339, to_ms
+from csms.domain.units import kwh, local, rfc3339, to_ms
 from csms.ports import Row, Table, Tx
 
 route: Final = Routes("Consumption")
 
-CSV: Final = "text/csv"
 _CHUNK: Final = 500
-
-
-def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError(f"{name!r} is no time zone") from error
-    return name
 
 
 class ConsumptionRow(View):
@@ -61,9 +50,7 @@ class ConsumptionQuery(Query):
     interval: Literal["hour", "day"] = "hour"
     key: str | None = Field(default=None, max_length=200, description="one feeder or consumer number only")
     format: Literal["json", "csv"] = "json"
-    tz: Annotated[str, AfterValidator(_zone)] = Field(
-        default="Asia/Kolkata", description="civil time of hours and days"
-    )
+    tz: Zone = Field(default="Asia/Kolkata", description="civil time of hours and days")
 
 
 @route(

@@ -6,25 +6,24 @@ import json
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from aiohttp import web
 from pydantic import AfterValidator, Field, JsonValue
 
-from csms.api.models import Body, Money, ShortText, Text, Time, View, sure_money
+from csms.api.models import Body, Money, ShortText, Text, Time, View, Zone, sure_money
 from csms.api.pages import Page, PageQuery, encode, number_key
-from csms.api.routes import Answer, Call, Routes
+from csms.api.routes import CSV, Answer, Call, Routes
 from csms.app import documents, queries
 from csms.domain.invoice import ORDER_KINDS
 from csms.domain.refusal import Refusal, Why
-from csms.domain.taxes import PlaceOfSupply, Registration, TaxEntry, Withholding, local, state_of
-from csms.domain.units import rfc3339, to_minor, to_ms
+from csms.domain.taxes import PlaceOfSupply, Registration, TaxEntry, Withholding, state_of
+from csms.domain.units import local, rfc3339, to_minor, to_ms
 from csms.ports import Row, Table
 
 route: Final = Routes("Documents")
 
 HTML: Final = "text/html"
-CSV: Final = "text/csv"
 StatementKind = Literal["bap_statement", "cdr_statement", "fleet_statement"]
 Kind = Literal["invoice", "credit_note", "debit_note", "bap_statement", "cdr_statement", "fleet_statement"]
 _STATEMENTS: Final = ("bap_statement", "cdr_statement", "fleet_statement")
@@ -303,14 +302,6 @@ def _remittance(row: Row) -> Remittance:
 # -- what stands on tax documents
 
 
-def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError(f"{name!r} is no time zone") from error
-    return name
-
-
 def _date(text: str) -> str:
     datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     return text
@@ -348,7 +339,7 @@ class TaxEntryShape(Body):
     code: Annotated[str, Field(pattern=r"^[0-9]{4,8}$", description="HSN or SAC")] = "998714"
     description: Text = "Electric vehicle charging"
     place_of_supply: Literal["buyer", "station"] = "buyer"
-    time_zone: Annotated[str, AfterValidator(_zone)] = "Asia/Kolkata"
+    time_zone: Zone = "Asia/Kolkata"
     withholding: WithholdingShape | None = None
     footer: Text | None = None
 

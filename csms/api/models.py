@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema
 
@@ -28,6 +29,18 @@ def _in_our_time(at: datetime) -> datetime:
 
 # A time in a request; it names its offset.
 Instant = Annotated[AwareDatetime, AfterValidator(_in_our_time)]
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"{name!r} is no time zone") from error
+    return name
+
+
+# The name of a time zone, e.g. Asia/Kolkata.
+Zone = Annotated[str, AfterValidator(_zone)]
 
 Number = Annotated[int, Field(ge=0, le=LARGEST_NUMBER)]
 Text = Annotated[str, Field(min_length=1, max_length=500, pattern=NO_CONTROL)]

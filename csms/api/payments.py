@@ -23,7 +23,9 @@ class Movement(View):
 
     key: str
     kind: str
-    status: str = Field(description="waiting, sent (the gateway has it), done, refused; asked of a top-up")
+    status: str = Field(
+        description="waiting, sent (the gateway has it), done, refused; of a top-up asked, withdrawn or forgiven, done"
+    )
     amount: Money
     ref: str | None
     attempts: int

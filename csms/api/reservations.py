@@ -12,7 +12,7 @@ from csms.api.pages import Page, PageQuery, encode, number_key
 from csms.api.routes import Call, Routes
 from csms.app import queries, reserving
 from csms.domain.refusal import Refusal, Why
-from csms.domain.reservation import TELL_AHEAD_MS
+from csms.domain.reservation import ACTIVE, TELL_AHEAD_MS
 from csms.domain.units import rfc3339, to_ms
 from csms.ports import Fact, ReadTx, Row, Table, Tx
 
@@ -195,7 +195,7 @@ async def cancel_reservation(call: Call[None, None]) -> Reservation:
     def work(tx: Tx) -> Row:
         tx.take(Table.RESERVATIONS, id=reservation_id)
         row = _reservation(tx, reservation_id)
-        if row["status"] not in queries.RESERVATION_ACTIVE:
+        if row["status"] not in ACTIVE:
             raise Refusal(Why.WRONG_STATE, f"The reservation is {row['status']} already.")
         if row["order_id"] is not None and tx.one(Table.ORDERS, id=row["order_id"]) is not None:
             raise Refusal(Why.WRONG_STATE, f"The reservation belongs to order {row['order_id']!r}; cancel the order.")

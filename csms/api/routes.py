@@ -27,6 +27,7 @@ B = TypeVar("B")
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 JSON: Final = "application/json"
+CSV: Final = "text/csv"
 
 
 @dataclass(frozen=True, slots=True)

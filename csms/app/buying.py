@@ -1,4 +1,4 @@
-"""What drivers do on the public pages: pay, top up, watch. Thin over the ordering use cases."""
+"""What drivers see on the public pages: how the charging goes, what there is to pay."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from csms.app.collecting import data_of, row_of_payment
-from csms.app.ordering import Ordering
 from csms.app.orders import order_from
-from csms.app.till import Till, find_payment
+from csms.app.till import find_payment
 from csms.domain.order import Order, State
-from csms.domain.refusal import Refusal
-from csms.ports import Bell, Clock, ReadTx, Row, Store, Table, Tx
+from csms.ports import Clock, ReadTx, Row, Store, Table
 
 
 class Buying:
@@ -22,16 +20,12 @@ class Buying:
         self,
         *,
         store: Store,
-        ordering: Ordering,
         clock: Clock,
-        bell: Bell,
         page: Callable[[Order, Row | None], Mapping[str, Any]],
         papers: Callable[[ReadTx, str], list[dict[str, Any]]] = lambda _tx, _order_id: [],
     ) -> None:
         self._store = store
-        self._till = Till(ordering)
         self._clock = clock
-        self._bell = bell
         self._page = page
         self._papers = papers
 
@@ -58,7 +52,9 @@ class Buying:
                 return None
             row = row_of_payment(tx, payment_id)
             intent = payment.details.get("upi_intent") or (data_of(row).get("upi_intent") if row is not None else None)
-            is_open = not payment.is_good and (is_top_up or order.state is State.INITIALISED)
+            is_open = (
+                payment in order.open_top_ups if is_top_up else not payment.is_good and order.state is State.INITIALISED
+            )
             return {
                 "amount_minor": payment.amount_minor,
                 "currency": order.quote.currency,
@@ -71,20 +67,3 @@ class Buying:
             }
 
         return await self._store.read(query)
-
-    async def payment_made(self, payment_id: str, *, held: bool, ref: str | None, amount_minor: int | None) -> None:
-        """The gateway says the money is there. Told twice it changes nothing; raises Refusal."""
-        now_ms = self._clock.now_ms()
-
-        def work(tx: Tx) -> None:
-            self._till.paid(tx, payment_id, held=held, ref=ref, amount_minor=amount_minor, now_ms=now_ms)
-
-        try:
-            await self._store.transact(work)
-        except Refusal as refusal:
-            if amount_minor is not None:  # only a gateway's signed event names a sum: money came that has no place
-                why, sum_minor = refusal.detail, amount_minor
-                await self._store.transact(lambda tx: self._till.unplaced(tx, payment_id, ref, sum_minor, why, now_ms))
-            raise
-        for topic in ("outbox", "payments"):
-            self._bell.ring(topic)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from csms.ports import Fact, Table, Tx
+from csms.ports import Fact, Row, Table, Tx
 
 
 def open_case(
@@ -38,3 +38,18 @@ def open_case(
     body = {"case_id": case_id, "type": type_, "severity": severity, "text": text, "session_id": session_id}
     tx.append([Fact("CaseOpened", now_ms, body, station=station, order_id=order_id)])
     return True
+
+
+def close_case(tx: Tx, row: Row, *, resolution: str, who: str, now_ms: int) -> Row:
+    """Close an open case with what `who` found and did; the row as it is then."""
+    changed = {"state": "resolved", "resolved_ms": now_ms, "resolution": resolution}
+    tx.change(Table.CASES, changed, id=row["id"])
+    body = {
+        "case_id": row["id"],
+        "type": row["type"],
+        "resolution": resolution,
+        "session_id": row["session_id"],
+        "who": who,
+    }
+    tx.append([Fact("CaseResolved", now_ms, body, station=row["station"], order_id=row["order_id"])])
+    return {**row, **changed}

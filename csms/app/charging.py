@@ -24,7 +24,7 @@ from csms.app.tokens import Tokens
 from csms.app.verdicts import Verdicts, asked_start, heard
 from csms.domain import instruction as asking
 from csms.domain import session_events as ev
-from csms.domain.access import Verdict
+from csms.domain.access import Token, Verdict
 from csms.domain.clock import Stamp
 from csms.domain.connector import Socket, observe
 from csms.domain.instruction import InstructionEvent, Kind, Step
@@ -86,8 +86,12 @@ class StopAnswer:
     session: Session | None
 
 
+def _unlimited(_session: Session, _token: Token) -> None:
+    """No limit for whoever brings none."""
+
+
 class Charging:
-    """The use cases of the charger path."""
+    """The use cases of the charger path. `default_limit`: what a token without a limit of its own may draw, in Wh."""
 
     def __init__(
         self,
@@ -101,12 +105,13 @@ class Charging:
         timing: Timing,
         on_lost: Callable[[Station], None],
         sampling: Sampling | None = None,
+        default_limit: Callable[[Session, Token], int | None] = _unlimited,
     ) -> None:
         self._store = store
         self._stations = stations
         self._tokens = tokens
         self._sampling = sampling if sampling is not None else Sampling()
-        self._verdicts = Verdicts(tokens)
+        self._verdicts = Verdicts(tokens, default_limit)
         self._clock = clock
         self._ids = ids
         self._bell = bell
@@ -302,6 +307,8 @@ class Charging:
     ) -> None:
         """The session that this start asked for has begun, or its running transaction was taken for it."""
         del station.starting[instruction.instruction_id]
+        if session.order_id is None and instruction.payload.get("budget_wh") is not None:
+            session.budget_wh = instruction.payload["budget_wh"]  # an operator's word comes before the token's limit
         done = asking.step(instruction, InstructionEvent(Step.EFFECT), now_ms)
         done = replace(done, session_id=session.session_id)
         put_state(unit, done)

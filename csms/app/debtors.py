@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from csms.app.orders import ledger_of, post, take_order
+from csms.app.paying import withdraw_top_ups
 from csms.domain.ledger import EntryKind, forgiven
 from csms.domain.refusal import Refusal, Why
 from csms.ports import Fact, Table, Tx
@@ -21,6 +22,7 @@ def forgive(tx: Tx, order_id: str, *, reason: str, who: str, now_ms: int) -> int
     if amount_minor <= 0:
         raise Refusal(Why.WRONG_STATE, f"Nothing is due for order {order_id!r}.")
     tx.change(Table.PAYMENTS, {"status": "forgiven"}, order_id=order_id, kind="topup", status="asked")
+    withdraw_top_ups(tx, order, now_ms)
     body = {"amount_minor": amount_minor, "reason": reason, "who": who}
     tx.append([Fact("DebtForgiven", now_ms, body, station=order.station, order_id=order_id)])
     return amount_minor

@@ -57,13 +57,13 @@ class Dues:
         identities: Identities,
         blocks: bool,
         on_change: Callable[[], None],
-        fleet_of: Callable[[Order], bool] = lambda _: False,
+        is_fleets: Callable[[Order], bool] = lambda _: False,
     ) -> None:
         self._store = store
         self._identities = identities
         self._blocks = blocks
         self._on_change = on_change
-        self._is_fleets = fleet_of
+        self._is_fleets = is_fleets
         self._by_order: dict[str, Due] = {}
         self._by_driver: dict[str, list[Due]] = {}
         self.vehicles_of: Callable[[str], Iterable[str]] = _no_vehicles
@@ -146,7 +146,7 @@ class Dues:
         order = find_order(tx, order_id) if amount_minor > 0 else None
         if order is None:
             return None
-        url = next((top_up.url for top_up in reversed(order.top_ups) if not top_up.is_good), None)
+        url = next((top_up.url for top_up in reversed(order.open_top_ups)), None)
         since_ms = due_since_ms(entries) or 0
         return Due(order_id, amount_minor, order.quote.currency, since_ms, self._names(tx, order), url)
 

@@ -16,10 +16,12 @@ import structlog
 from csms.app.cases import open_case
 from csms.app.collecting import data_of, row_of_payment
 from csms.app.ordering import Ordering
-from csms.app.orders import take_order
+from csms.app.orders import ledger_of, post, take_order
 from csms.app.paying import TOP_UP_LIFE_MS, move_of
 from csms.app.till import Till, find_payment
+from csms.domain.ledger import hold_lost
 from csms.domain.order import CancelledBy, PaymentStatus, State
+from csms.domain.order_state import STARTED
 from csms.domain.refusal import Refusal
 from csms.domain.units import from_minor, rfc3339
 from csms.ports import GatewayEvent, MoneyState, RefundNews, RemoteMoney, RemoteView, Row, Table, Tx
@@ -148,7 +150,9 @@ class GatewayBooks:
             case MoneyState.AUTHORIZED | MoneyState.CAPTURED:
                 return self._paid(tx, row, money, now_ms)
             case MoneyState.VOIDED if row["state"] == "authorized":
-                self._hold_ended(tx, row, money, now_ms)
+                # Of another hold on the same order (a driver who paid twice) the end is no news of this one.
+                if row["remote_payment_id"] == money.remote_payment_id:
+                    self._hold_ended(tx, row, money, now_ms)
             case MoneyState.FAILED if row["state"] in {"wanted", "made"}:
                 self.till.failed(tx, row["payment_id"], now_ms)
                 if self._is_remote and now_ms < row["expires_ms"]:
@@ -189,7 +193,8 @@ class GatewayBooks:
         return None
 
     def _hold_ended(self, tx: Tx, row: Row, money: RemoteMoney, now_ms: int) -> None:
-        """Voided: by our release, or by time. An order that has not started on it is given up."""
+        """Voided: by our release, or by time. An order that has not started on it is given up, one that has is billed
+        without it."""
         self.change(tx, row, now_ms, {"state": "voided", "next_ms": None})
         if tx.count(Table.PAYMENTS, payment_id=row["payment_id"], kind=("capture", "release")):
             return  # what we asked for says itself what came of it
@@ -201,9 +206,12 @@ class GatewayBooks:
             severity="money",
             order_id=row["order_id"],
             text=f"The hold of {from_minor(money.amount_minor)} on {row['payment_id']} has ended at the gateway "
-            "before anything was captured. What the session costs has to be collected another way.",
+            "before anything was captured. What a session costs is asked for as a top-up.",
             now_ms=now_ms,
         )
+        if order is not None and order.state in STARTED | {State.STARTING}:
+            lost = hold_lost(ledger_of(tx, row["order_id"]), row["order_id"], ref=money.remote_payment_id, at_ms=now_ms)
+            post(tx, lost)  # the bill finds no hold, and asks
         if order is not None and order.state in {State.PAID, State.CONFIRMED}:
             try:
                 self._ordering.cancel(tx, order, "payment_hold_ended", CancelledBy.PROVIDER, now_ms, {})
@@ -319,7 +327,7 @@ class GatewayBooks:
     def renewed(self, tx: Tx, payment_id: str, now_ms: int) -> Row | None:
         """A top-up is owed until it is paid, however late; an order's payment ends with its quotation."""
         row, found = row_of_payment(tx, payment_id), find_payment(tx, payment_id)
-        if row is None or found is None or not found[2] or found[1] is None or found[1].is_good:
+        if row is None or found is None or not found[2] or found[1] not in found[0].open_top_ups:
             return None
         if row["remote_payment_id"] is not None:
             return None  # money is on its way

@@ -51,8 +51,6 @@ from csms.domain.quote import WantKind
 from csms.domain.refusal import Refusal, Why
 from csms.ports import Fact, Ids, Payments, ReadTx, Table, Tx
 
-__all__ = ["Asker", "Claim", "Ordering", "Selling", "Sockets", "Wish", "find_for", "release"]
-
 
 class Debts(Protocol):
     """What buyers owe for other orders."""
@@ -94,7 +92,7 @@ class Ordering:
         self._identities = identities
         self._debts = debts if debts is not None else NoDebts()
         self._pricing = Pricing(inventory, selling, otps)
-        self._usable = Usable(inventory, sockets, selling)
+        self._usable = Usable(sockets, selling)
 
     # -- quote
 
@@ -329,8 +327,8 @@ class Ordering:
         """The buyer's app made the order id (BECKN 4.6). Nothing but the quote refers to ours yet."""
         if order.state not in {State.QUOTED, State.INITIALISED}:
             raise Refusal(Why.WRONG_STATE, f"the order {order.order_id} is paid and keeps its id")
-        if len(order_id) > 64:
-            raise Refusal(Why.INVALID_REQUEST, "the order id is longer than 64 characters")
+        if len(order_id) > 64 or not order_id.isprintable():
+            raise Refusal(Why.INVALID_REQUEST, "the order id is longer than 64 characters or not printable")
         if tx.one(Table.ORDERS, id=order_id) is not None:
             raise Refusal(Why.ALREADY_EXISTS, f"the order id {order_id} is taken")
         renamed = replace(order, order_id=order_id)
@@ -502,8 +500,7 @@ class Ordering:
             self._refuse_debtor(tx, order, order.buyer, order.bap_id)
             if not self._sockets.is_online(order.station):
                 raise Refusal(Why.STATION_OFFLINE, "the charger is offline at the moment; try again shortly")
-            offering = self._inventory.find(order.item_id)
-            self._usable.refuse_unusable(tx, offering, now_ms, order.order_id)
+            self._usable.refuse_unusable(tx, order, now_ms, order.order_id)
             if order.slot is not None and now_ms < order.slot.start_ms - slots.SPOT_WINDOW_MS:
                 raise Refusal(Why.NOT_STARTABLE, "the reserved time has not come yet")
             if self._is_otp_wanted(order):

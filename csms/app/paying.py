@@ -17,8 +17,17 @@ import structlog
 from csms.app.cases import open_case
 from csms.app.collecting import collection_of, expect, row_of_payment
 from csms.app.orders import act, ledger_of, post, take_order
-from csms.domain.ledger import EntryKind, LedgerEntry, top_up_paid
-from csms.domain.order import AskTopUp, CollectedBy, Order, Payment, PaymentStatus, RefundDone, TopUpPaid
+from csms.domain.ledger import EntryKind, LedgerEntry, outstanding, top_up_paid
+from csms.domain.order import (
+    AskTopUp,
+    CollectedBy,
+    Order,
+    Payment,
+    PaymentStatus,
+    RefundDone,
+    TopUpPaid,
+    WithdrawTopUp,
+)
 from csms.domain.settlement import give_back_overpaid
 from csms.ports import (
     Bell,
@@ -83,7 +92,7 @@ def _refund_sources(tx: Tx, order: Order, amount_minor: int) -> list[tuple[str, 
     assert order.payment is not None
     moves = tx.many(Table.PAYMENTS, order_id=order.order_id, kind=("capture", "refund"))
     first = order.payment
-    came = {first.payment_id: first.amount_minor}
+    came = {first.payment_id: first.amount_minor if first.is_good else 0}  # to be paid afterwards: by top-ups only
     if first.status is PaymentStatus.AUTHORIZED:
         came[first.payment_id] = sum(move["amount_minor"] for move in moves if move["kind"] == "capture")
     came |= {
@@ -153,6 +162,22 @@ def ask_top_up(tx: Tx, order: Order, due_minor: int, payments: Payments, now_ms:
     return order
 
 
+def settle_top_ups(tx: Tx, order: Order, due_minor: int, payments: Payments, now_ms: int) -> Order:
+    """Exactly what is due is asked for, once: what was asked for before and is another sum is withdrawn."""
+    if due_minor > 0 and any(top_up.amount_minor == due_minor for top_up in order.open_top_ups):
+        return order
+    order = withdraw_top_ups(tx, order, now_ms)
+    return ask_top_up(tx, order, due_minor, payments, now_ms) if due_minor > 0 else order
+
+
+def withdraw_top_ups(tx: Tx, order: Order, now_ms: int) -> Order:
+    """Nothing of what is asked for is due any more. Whoever pays it all the same gets it back."""
+    for top_up in order.open_top_ups:
+        order, _ = act(tx, order, WithdrawTopUp(payment_id=top_up.payment_id), now_ms)
+        tx.change(Table.PAYMENTS, {"status": "withdrawn"}, key=top_up.payment_id, status="asked")
+    return order
+
+
 def top_up_made(tx: Tx, order: Order, payment: Payment, ref: str | None, now_ms: int) -> Order:
     """The buyer paid the top-up; what was not due any more goes back. Told twice it changes nothing."""
     if payment.status is PaymentStatus.COMPLETED:
@@ -167,9 +192,9 @@ def top_up_made(tx: Tx, order: Order, payment: Payment, ref: str | None, now_ms:
         by_bap=order.collected_by is CollectedBy.BAP,
     )
     post(tx, entries)
+    tx.change(Table.PAYMENTS, {"status": "done", "ref": reference}, key=payment.payment_id)
     back = give_back_overpaid(ledger_of(tx, order.order_id), order.order_id, ref=reference, at_ms=now_ms)
     queue_moves(tx, order, post(tx, back), now_ms)
-    tx.change(Table.PAYMENTS, {"status": "done", "ref": reference}, key=payment.payment_id)
     done = Payment(
         payment_id=payment.payment_id,
         status=PaymentStatus.COMPLETED,
@@ -179,7 +204,8 @@ def top_up_made(tx: Tx, order: Order, payment: Payment, ref: str | None, now_ms:
         paid_at_ms=now_ms,
     )
     order, _ = act(tx, order, TopUpPaid(payment=done), now_ms)
-    return order
+    is_open = outstanding(ledger_of(tx, order.order_id)).due_minor > 0
+    return order if is_open else withdraw_top_ups(tx, order, now_ms)
 
 
 class Paying:
@@ -241,9 +267,15 @@ class Paying:
             "release": self._payments.release,
             "refund": self._payments.refund,
         }[row["kind"]]
-        of, must_wait = await self._store.read(lambda tx: (_collection(tx, row), _must_wait(tx, row)))
+        of, must_wait, came_by = await self._store.read(
+            lambda tx: (_collection(tx, row), _must_wait(tx, row), _provider(tx, row))
+        )
         if must_wait:
             await self._later(row, _RETRY_S[1])
+            return
+        if came_by not in {None, self._payments.name}:  # ours would know nothing of it, or say "done" and move nothing
+            self._count(row["kind"], "away")
+            await self._failed(row, f"{row['payment_id']} is with {came_by}, and {self._payments.name} is configured")
             return
         try:
             moved = await call(of, row["amount_minor"], key_at_gateway(row))
@@ -354,6 +386,12 @@ def _collection(tx: ReadTx, row: Row) -> Collection:
         currency="",
         hold=row["kind"] != "refund",
     )
+
+
+def _provider(tx: ReadTx, row: Row) -> str | None:
+    """Whose gateway holds the money; None when no row says so."""
+    known = row_of_payment(tx, row["payment_id"])
+    return None if known is None else str(known["provider"])
 
 
 def key_at_gateway(row: Row) -> str:

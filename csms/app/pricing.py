@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from csms.app.catalogue import Inventory, Offering
 from csms.app.fleets import Fleet
@@ -18,8 +16,9 @@ from csms.domain.ledger import EntryKind
 from csms.domain.order import Order
 from csms.domain.quote import Quote, quote
 from csms.domain.refusal import Refusal, Why
+from csms.domain.statement import month, month_of
 from csms.domain.tariff import Terms
-from csms.domain.units import from_minor, from_ms, to_minor, to_ms
+from csms.domain.units import from_minor, to_minor
 from csms.ports import ReadTx, Table
 
 _ROWS: Final = 500
@@ -120,8 +119,7 @@ class Pricing:
 
 def _this_month(tx: ReadTx, fleet_id: str, zone: str, now_ms: int) -> int:
     """Paise on a fleet's account from the orders made this month, paid or not."""
-    here: datetime = from_ms(now_ms).astimezone(ZoneInfo(zone))
-    begin_ms = to_ms(here.replace(day=1, hour=0, minute=0, second=0, microsecond=0))
+    begin_ms, _ = month(month_of(now_ms, zone), zone)
     rows = tx.many(Table.ORDERS, order="created_ms", after=begin_ms - 1, fleet_id=fleet_id)
     ids = [row["id"] for row in rows]
     return sum(

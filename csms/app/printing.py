@@ -12,8 +12,8 @@ from typing import Final, NewType
 
 from csms.domain.invoice import DocumentKind, Invoice, Party
 from csms.domain.statement import Account, CdrTotals, Statement
-from csms.domain.taxes import STATES, local
-from csms.domain.units import from_minor
+from csms.domain.taxes import STATES
+from csms.domain.units import from_minor, local
 
 _Html = NewType("_Html", str)
 

@@ -20,7 +20,6 @@ from csms.ports import ReadTx, Row, Table
 CDR_STATES: Final = ("ENDED", "SETTLED", "RECONCILED", "ABANDONED")
 TRANSACTION_KINDS: Final = ("tx", "ocpp16_id", "ocpp201_txid", "local_txn_id")
 # The calendar's states that still claim a socket.
-RESERVATION_ACTIVE: Final = ("REQUESTED", "ACCEPTED")
 _CHUNK: Final = 500
 
 

@@ -160,7 +160,9 @@ def _keep(tx: Tx, row: Row) -> bool:
 
 def _is_known(tx: ReadTx, payer: Payer) -> bool:
     if payer.kind == FLEET:
-        return tx.one(Table.FLEETS, id=payer.party) is not None
+        # One that was removed still owes what its orders put on its account.
+        is_there = tx.one(Table.FLEETS, id=payer.party) is not None
+        return is_there or bool(tx.many(Table.ORDERS, fleet_id=payer.party, limit=1))
     return bool(tx.many(Table.ORDERS, bap_id=payer.party, limit=1))
 
 

@@ -29,7 +29,6 @@ from csms.domain.reservation import Hold, Reservation, Status, Step, Told
 from csms.domain.units import rfc3339
 from csms.ports import Bell, Fact, Ids, ReadTx, Row, Store, Table, Tx
 
-_ACTIVE: Final = ("REQUESTED", "ACCEPTED")
 _HELD: Final = ("asked", "holds", "silent")
 _OVER: Final = ("REJECTED", "USED", "CANCELLED", "EXPIRED")
 _BITE: Final = 500
@@ -205,7 +204,7 @@ def release(tx: Tx, row: Row, now_ms: int, *, instruction_id: str) -> None:
 
 def refuse_reserved(tx: ReadTx, station_id: str, evse: int, token: str, now_ms: int) -> None:
     """Refusal when the socket is kept for somebody else now, whatever its charger knows of it."""
-    for row in tx.many(Table.RESERVATIONS, station=station_id, status=_ACTIVE):
+    for row in tx.many(Table.RESERVATIONS, station=station_id, status=domain.ACTIVE):
         it = domain.from_row(row)
         # One for any socket keeps this one only where there is no other.
         is_this = it.evse == evse or (it.evse == 0 and _evses(tx, station_id) <= 1)
@@ -217,7 +216,7 @@ def refuse_reserved(tx: ReadTx, station_id: str, evse: int, token: str, now_ms: 
 def refuse_full(tx: ReadTx, station_id: str, evse: int, start_ms: int, end_ms: int) -> None:
     """Refusal when the socket, or as many as the charger has, are claimed within that time."""
     claims: list[Row] = []
-    for row in tx.many(Table.RESERVATIONS, station=station_id, status=_ACTIVE):
+    for row in tx.many(Table.RESERVATIONS, station=station_id, status=domain.ACTIVE):
         it = domain.from_row(row)
         if it.start_ms < end_ms and start_ms < it.until_ms:
             claims.append(row)
@@ -247,7 +246,7 @@ def refuse_untellable(tx: ReadTx, station: Row, evse: int, token: str, connector
 
 
 def _standing(tx: ReadTx, before_ms: int) -> list[Row]:
-    beginning = tx.many(Table.RESERVATIONS, order="start_ms", before=before_ms, limit=_BITE, status=_ACTIVE)
+    beginning = tx.many(Table.RESERVATIONS, order="start_ms", before=before_ms, limit=_BITE, status=domain.ACTIVE)
     return beginning + tx.many(Table.RESERVATIONS, limit=_BITE, told=_HELD, status=_OVER)
 
 
@@ -377,8 +376,8 @@ def _reserved(tx: ReadTx, started: list[Fact]) -> tuple[set[str], set[str]]:
     """Of the chargers and orders of these starts, those with a reservation."""
     stations = sorted({fact.station for fact in started if fact.station is not None})
     orders = sorted({fact.order_id for fact in started if fact.order_id is not None})
-    at_stations = tx.many(Table.RESERVATIONS, station=stations, status=_ACTIVE)
-    of_orders = tx.many(Table.RESERVATIONS, order_id=orders, status=_ACTIVE) if orders else []
+    at_stations = tx.many(Table.RESERVATIONS, station=stations, status=domain.ACTIVE)
+    of_orders = tx.many(Table.RESERVATIONS, order_id=orders, status=domain.ACTIVE) if orders else []
     return {row["station"] for row in at_stations}, {row["order_id"] for row in of_orders}
 
 
@@ -390,11 +389,11 @@ def _is_concerned(fact: Fact, reserved: set[str], sold: set[str]) -> bool:
 
 def _used(tx: Tx, fact: Fact) -> None:
     body = fact.body
-    rows = tx.many(Table.RESERVATIONS, station=fact.station, status=_ACTIVE)
+    rows = tx.many(Table.RESERVATIONS, station=fact.station, status=domain.ACTIVE)
     if (named := body.get("reservation_id")) is not None:
         rows += tx.many(Table.RESERVATIONS, id=named, station=fact.station, status="USED")
     if fact.order_id is not None:
-        rows += tx.many(Table.RESERVATIONS, order_id=fact.order_id, status=_ACTIVE)
+        rows += tx.many(Table.RESERVATIONS, order_id=fact.order_id, status=domain.ACTIVE)
     for row in {row["id"]: row for row in rows}.values():
         it = domain.from_row(row)
         here = it.station == fact.station and it.evse in (0, body["evse"])

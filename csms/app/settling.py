@@ -21,7 +21,7 @@ import structlog
 from csms.app.cases import open_case
 from csms.app.catalogue import Inventory
 from csms.app.orders import act, ledger_of, post, take_order
-from csms.app.paying import ask_top_up, queue_moves
+from csms.app.paying import queue_moves, settle_top_ups
 from csms.app.rounds import Round
 from csms.domain.breakdown import Breakdown, Role
 from csms.domain.ledger import latest_revision, outstanding
@@ -192,8 +192,11 @@ class Settling:
         end = End(at_ms=session["ended_ms"] or now_ms, cause=session["end_cause"] or "Unknown")
         if order.session_id is None:
             order = self._try(tx, order, Begin(session_id=session["id"], at_ms=session["started_ms"] or now_ms), now_ms)
-        if order.state is not State.COMPLETED:
+        if order.state is not State.COMPLETED and order.session_id == session["id"]:
             order = self._try(tx, order, end, now_ms)
+        if order.state is not State.COMPLETED or order.session_id != session["id"]:
+            self._not_of_the_order(tx, order, session, now_ms)
+            return
         self._bill(tx, order, session, now_ms, margin=None)
 
     def settle_provisionally(self, tx: Tx, order_id: str, now_ms: int) -> None:
@@ -235,19 +238,30 @@ class Settling:
         billed = Bill(
             breakdown=breakdown,
             delivered_wh=wh,
-            minutes=_minutes(session),
+            minutes=minutes_of(session),
             revision=revision,
             provisional=margin is not None,
         )
         order = self._try(tx, order, billed, now_ms)
         queue_moves(tx, order, new, now_ms)
-        due_minor = outstanding([*entries, *new]).due_minor
-        asked = any(p.amount_minor == due_minor and not p.is_good for p in order.top_ups)
-        if margin is None and due_minor > 0 and not asked:
-            order = ask_top_up(tx, order, due_minor, self._payments, now_ms)
+        if margin is None:
+            order = settle_top_ups(tx, order, outstanding([*entries, *new]).due_minor, self._payments, now_ms)
         self._keep_revision(tx, session, revision, breakdown, now_ms, provisional=margin is not None)
         if margin is None:
             tx.append([_settled(session, revision, now_ms, order.order_id)])
+
+    def _not_of_the_order(self, tx: Tx, order: Order, session: Row, now_ms: int) -> None:
+        """It flowed for an order that was over before it (its end and the start crossed), or that another session
+        is billed for: nothing is taken for it, a person hears of it, and the session is done with."""
+        if session["energy_wh"]:
+            why = f"{session['energy_wh']} Wh flowed for order {order.order_id}, which is {order.state.value}"
+            if order.session_id is not None:
+                why += f" and is billed for session {order.session_id}"
+            self._case(tx, session, now_ms, "NOT_ORDERED", f"{why}. They are billed to nobody.")
+        billed = tx.many(Table.REVISIONS, order="-revision", limit=1, session_no=session["no"])
+        revision = (billed[0]["revision"] if billed else 0) + 1
+        self._keep_revision(tx, session, revision, None, now_ms, provisional=False)
+        tx.append([_settled(session, revision, now_ms, None)])
 
     def _price_alone(self, tx: Tx, session: Row, billed: list[Row], now_ms: int) -> None:
         terms = self._inventory.terms_of_session(session)
@@ -272,7 +286,7 @@ class Settling:
                 "provisional": int(provisional),
                 "energy_wh": session["energy_wh"] or 0,
                 "quality": session["quality"],
-                "duration_s": _minutes(session) * 60,
+                "duration_s": minutes_of(session) * 60,
                 "currency": breakdown.currency if breakdown is not None else None,
                 "amount_minor": breakdown.total_minor if breakdown is not None else None,
                 "breakdown": json.dumps(to_json(breakdown)) if breakdown is not None else None,
@@ -320,7 +334,8 @@ def usage_of(tx: ReadTx, session: Row) -> Usage:
     )
 
 
-def _minutes(session: Row) -> int:
+def minutes_of(session: Row) -> int:
+    """Whole minutes from the start to the last thing known."""
     if session["started_ms"] is None:
         return 0
     end_ms = session["ended_ms"] or session["last_proven_ms"] or session["started_ms"]

@@ -5,16 +5,16 @@ from __future__ import annotations
 from csms.app.catalogue import Offering
 from csms.domain.order import Order, Slot
 from csms.domain.refusal import Refusal, Why
+from csms.domain.reservation import ACTIVE
 from csms.ports import Row, Table, Tx
 
 SPOT_WINDOW_MS = 15 * 60_000  # a start this soon is a walk-in, not a reservation (BECKN 4.5)
-_CLAIMING = ("REQUESTED", "ACCEPTED")
 _TRIES = 20
 
 
 def booked(tx: Tx, at: Offering | Order, start_ms: int, end_ms: int, but: str | None) -> Row | None:
     """The reservation of somebody else that overlaps, the earliest."""
-    for row in tx.many(Table.RESERVATIONS, order="start_ms", station=at.station, status=_CLAIMING):
+    for row in tx.many(Table.RESERVATIONS, order="start_ms", station=at.station, status=ACTIVE):
         if row["evse"] != at.evse or row["order_id"] == but:  # an EVSE serves one car, whatever plugs it has
             continue
         if row["start_ms"] < end_ms and start_ms < row["end_ms"]:
@@ -45,7 +45,7 @@ def book(tx: Tx, order: Order, hold: str, expires_ms: int, now_ms: int) -> None:
     assert order.slot is not None
     if booked(tx, order, order.slot.start_ms, order.slot.end_ms, order.order_id) is not None:
         raise Refusal(Why.SLOT_TAKEN, "another driver has taken the slot meanwhile; select again for the next one")
-    standing = tx.many(Table.RESERVATIONS, order_id=order.order_id, status=_CLAIMING)
+    standing = tx.many(Table.RESERVATIONS, order_id=order.order_id, status=ACTIVE)
     values = {
         "hold": hold,
         "status": "ACCEPTED" if hold == "hard" else "REQUESTED",
@@ -74,4 +74,4 @@ def book(tx: Tx, order: Order, hold: str, expires_ms: int, now_ms: int) -> None:
 
 def let_go(tx: Tx, order_id: str, status: str, now_ms: int) -> None:
     """Nothing is kept for this order any more."""
-    tx.change(Table.RESERVATIONS, {"status": status, "updated_ms": now_ms}, order_id=order_id, status=_CLAIMING)
+    tx.change(Table.RESERVATIONS, {"status": status, "updated_ms": now_ms}, order_id=order_id, status=ACTIVE)

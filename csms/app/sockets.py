@@ -13,7 +13,7 @@ _ONE_NUMBER = "ocpp1.6"  # knows connectors and no EVSEs
 
 
 class Sockets:
-    """Chargers in memory joined with what is for sale (`ordering.Sockets`)."""
+    """Chargers in memory joined with what is for sale (`selling.Sockets`)."""
 
     def __init__(self, stations: Stations, inventory: Inventory, clock: Clock) -> None:
         self._stations = stations

@@ -40,8 +40,7 @@ from csms.domain.statement import (
     totals,
 )
 from csms.domain.stored import to_json
-from csms.domain.taxes import local
-from csms.domain.units import from_minor, kwh, rfc3339
+from csms.domain.units import from_minor, kwh, local, rfc3339
 from csms.ports import Clock, Ids, ReadTx, Row, Store, Table, Tx
 
 log = structlog.get_logger()

@@ -30,6 +30,13 @@ _RETENTION_EVERY_S = 3_600
 _DAY_MS = 86_400_000
 _BITE = 500
 _BITE_PAUSE_S = 0.05
+_MESSAGE_BITE = 50  # a message may have a mebibyte
+# Where messages with buyers stand, their time, and those that nobody asks for after a day: searches, and the catalogs
+# that answered them, which are most of what there is.
+_MESSAGES = (
+    (Table.INBOX, "received_ms", ("discover", "search")),
+    (Table.OUTBOX, "created_ms", ("on_discover", "on_search")),
+)
 _OUT_OF_USE = frozenset({SocketStatus.UNAVAILABLE, SocketStatus.FAULTED})
 _PAID_NOT_CONFIRMED_MS = 15 * 60_000  # a buyer app that was told "paid" and never confirms has gone
 
@@ -100,14 +107,15 @@ class Upkeep:
             self._store.submit(unit)
 
     async def _orders(self, now_ms: int) -> None:
+        over = {("QUOTED", "INITIALISED"): now_ms, ("PAID",): now_ms - _PAID_NOT_CONFIRMED_MS}
         rows = await self._store.read(
-            lambda tx: tx.many(
-                Table.ORDERS, order="expires_ms", limit=100, before=now_ms, state=("QUOTED", "INITIALISED", "PAID")
-            )
+            lambda tx: [
+                row
+                for state, before in over.items()
+                for row in tx.many(Table.ORDERS, order="expires_ms", limit=100, before=before, state=state)
+            ]
         )
         for row in rows:
-            if row["state"] == "PAID" and now_ms - row["expires_ms"] < _PAID_NOT_CONFIRMED_MS:
-                continue
             order_id = row["id"]
             await self._store.transact(partial(self._expire, order_id=order_id, now_ms=now_ms))
 
@@ -129,7 +137,7 @@ class Upkeep:
         row = tx.take(Table.ORDERS, id=order_id)
         if row is None or row["state"] != "CONFIRMED" or row["updated_ms"] >= now_ms - self._unused_ms:
             return
-        if tx.count(Table.RESERVATIONS, order_id=order_id, status=("REQUESTED", "ACCEPTED")):
+        if tx.count(Table.RESERVATIONS, order_id=order_id, status=reservations.ACTIVE):
             return  # its reservation decides, a moment later
         try:
             self._ordering.cancel(tx, order_from(row), "no_show", CancelledBy.PROVIDER, now_ms, {})
@@ -150,7 +158,7 @@ class Upkeep:
                     Table.RESERVATIONS,
                     {"status": "EXPIRED", "updated_ms": now_ms},
                     order_id=order_id,
-                    status=("REQUESTED", "ACCEPTED"),
+                    status=reservations.ACTIVE,
                 )
         except Refusal as refusal:
             log.info("upkeep.not_expired", order_id=order_id, why=refusal.detail)
@@ -160,7 +168,7 @@ class Upkeep:
         """Slots whose grace has passed: unused and confirmed is a no-show, the rest just end."""
         rows = await self._store.read(
             lambda tx: tx.many(
-                Table.RESERVATIONS, order="expires_ms", limit=100, before=now_ms, status=("REQUESTED", "ACCEPTED")
+                Table.RESERVATIONS, order="expires_ms", limit=100, before=now_ms, status=reservations.ACTIVE
             )
         )
         for row in rows:
@@ -169,7 +177,7 @@ class Upkeep:
 
     def _lapse(self, tx: Tx, reservation: dict[str, Any], now_ms: int) -> None:
         standing = tx.take(Table.RESERVATIONS, id=reservation["id"])
-        if standing is None or standing["status"] not in {"REQUESTED", "ACCEPTED"}:
+        if standing is None or standing["status"] not in reservations.ACTIVE:
             return
         if standing["order_id"] and tx.count(Table.SESSIONS, order_id=standing["order_id"]):
             return  # its session has just begun; the news of it is on the way
@@ -212,7 +220,7 @@ class Upkeep:
             await asyncio.sleep(_RETENTION_EVERY_S)
 
     async def drop_history(self, now_ms: int) -> int:
-        """Drop frames and reports beyond their days and keys of requests beyond theirs; how many rows went.
+        """Drop frames, reports and messages with buyers beyond their days and keys of requests beyond theirs; how many.
 
         In small bites with pauses between: the writer is not held up by history.
         """
@@ -222,9 +230,31 @@ class Upkeep:
             while count := await self._store.transact(bite):
                 dropped += count
                 await asyncio.sleep(_BITE_PAUSE_S)
+        for table, stamp, searches in _MESSAGES:
+            dropped += await self._drop_messages(table, stamp, now_ms - _DAY_MS, action=searches)
+            dropped += await self._drop_messages(table, stamp, frames_ms)
         if dropped:
             log.info("upkeep.history_dropped", rows=dropped)
         return dropped
+
+    async def _drop_messages(self, table: Table, stamp: str, limit_ms: int, **where: Any) -> int:
+        """Messages with buyers that are over and older: found on a snapshot, because their bodies are large.
+
+        The newest stays: its number would be given away again, and messages are known by their numbers.
+        """
+        newest = await self._store.read(lambda tx: tx.many(table, order="-no", limit=1))
+        dropped, after = 0, 0
+        over = {"state": ("done", "failed")}
+        while True:
+            page = {"order": "no", "limit": _MESSAGE_BITE, "after": after, **over, **where}
+            rows = await self._store.read(lambda tx, page=page: tx.many(table, **page))  # type: ignore[misc]
+            nos = [row["no"] for row in rows if row[stamp] < limit_ms and row["no"] < newest[0]["no"]]
+            if not nos:
+                return dropped
+            # One that was sent again meanwhile is not over any more.
+            dropped += await self._store.transact(lambda tx, nos=nos: tx.drop(table, no=nos, **over))  # type: ignore[misc]
+            after = rows[-1]["no"]
+            await asyncio.sleep(_BITE_PAUSE_S)
 
 
 def _old_frames(limit_ms: int) -> Callable[[Tx], int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from csms.app import slots
-from csms.app.catalogue import Inventory, Offering
+from csms.app.catalogue import Offering
 from csms.app.selling import Selling, Sockets
 from csms.domain.order import Order
 from csms.domain.refusal import Refusal, Why
@@ -27,22 +27,23 @@ _RUNNING: Final = ("STARTING", "ACTIVE", "INTERRUPTED", "STOPPING")
 class Usable:
     """Asks the chargers, the orders under way, and the calendar."""
 
-    def __init__(self, inventory: Inventory, sockets: Sockets, selling: Selling) -> None:
-        self._inventory = inventory
+    def __init__(self, sockets: Sockets, selling: Selling) -> None:
         self._sockets = sockets
         self._selling = selling
 
-    def refuse_unusable(self, tx: Tx, offering: Offering, now_ms: int, but: str | None) -> None:
-        """Refusal when a driver who stands there now could not charge."""
-        if not self._sockets.is_online(offering.station):
+    def refuse_unusable(self, tx: Tx, at: Offering | Order, now_ms: int, but: str | None) -> None:
+        """Refusal when a driver who stands there now could not charge.
+
+        An order means its own socket: it stands, whatever is sold there now."""
+        if not self._sockets.is_online(at.station):
             raise Refusal(Why.STATION_OFFLINE, "the charger is offline at the moment")
-        status = self._sockets.status(offering.station, offering.evse, offering.connector)
+        status = self._sockets.status(at.station, at.evse, at.connector)
         if status is not None and status not in _USABLE:
             raise Refusal(Why.SOCKET_UNUSABLE, f"the connector is {status.value} at the moment")
-        for row in tx.many(Table.ORDERS, station=offering.station, evse=offering.evse, state=_RUNNING):
-            if row["id"] != but and row["connector"] == offering.connector:
+        for row in tx.many(Table.ORDERS, station=at.station, evse=at.evse, state=_RUNNING):
+            if row["id"] != but and row["connector"] == at.connector:
                 raise Refusal(Why.SOCKET_BUSY, "another driver is charging at this connector")
-        if slots.booked(tx, offering, now_ms, now_ms + 1, but) is not None:
+        if slots.booked(tx, at, now_ms, now_ms + 1, but) is not None:
             raise Refusal(Why.SLOT_TAKEN, "the connector is reserved for another driver at the moment")
 
     def is_free(
@@ -65,7 +66,7 @@ class Usable:
         if order.slot is None or now_ms < order.slot.start_ms:
             return False
         try:
-            self.refuse_unusable(tx, self._inventory.find(order.item_id), now_ms, order.order_id)
+            self.refuse_unusable(tx, order, now_ms, order.order_id)
         except Refusal:
             return True
         return False

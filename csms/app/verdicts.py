@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from csms.app.stations import Station
 from csms.app.tokens import Tokens, Vehicle
 from csms.domain import session_events as ev
-from csms.domain.access import Place, TokenKind, TokenStatus, Verdict, Why
+from csms.domain.access import Place, Token, TokenKind, TokenStatus, Verdict, Why
 from csms.domain.instruction import Instruction
 from csms.domain.matching import token_norm
 from csms.domain.reported import Metered, Started, Stopped
@@ -18,8 +19,9 @@ from firmware_profiles.quirks import START_MATCH_BY_SOCKET
 class Verdicts:
     """The charger path's questions to `tokens`. Memory only."""
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokens, default_limit: Callable[[Session, Token], int | None]) -> None:
         self._tokens = tokens
+        self._default_limit = default_limit
 
     def authorize(self, station: Station, token: str | None, now_ms: int, kind: str | None) -> Verdict:
         """The tag as of now, at no particular socket."""
@@ -72,6 +74,8 @@ class Verdicts:
             session.budget_wh, session.budget_s = entry.budget_wh, entry.budget_s
             if vehicle is not None and (vehicle.limit_wh is not None or vehicle.limit_s is not None):
                 session.budget_wh, session.budget_s = vehicle.limit_wh, vehicle.limit_s
+            if session.budget_wh is None and session.budget_s is None:
+                session.budget_wh = self._default_limit(session, entry.token)
         return []
 
     def named(self, station: Station, told: Started) -> Started:

@@ -245,7 +245,7 @@ def sessions_close(session: str, reason: str, url: Url = DEFAULT_URL, as_json: J
 
 def orders_list(url: Url = DEFAULT_URL, limit: Limit = 50, as_json: Json = False) -> None:
     """Orders, newest first."""
-    columns = ("id", "state", "charger_id", "bap_id", "session_id", "quote_total", "final_total", "created_at")
+    columns = ("id", "state", "charger_id", "bap_id", "session_id", "quote", "final", "created_at")
     show(items(url, "/api/v1/orders", limit), columns, as_json=as_json)
 
 

@@ -11,8 +11,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from csms.domain.tariff import Slice, Usage
-from csms.domain.taxes import local
-from csms.domain.units import to_ms
+from csms.domain.units import local, to_ms
 
 
 class Interval(StrEnum):

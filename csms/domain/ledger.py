@@ -310,6 +310,17 @@ def money_held(
     return (entry(order_id, latest_revision(entries), K.HELD, amount_minor, at_ms=at_ms, ref=ref),)
 
 
+def hold_lost(entries: Iterable[LedgerEntry], order_id: str, *, ref: str, at_ms: int) -> tuple[LedgerEntry, ...]:
+    """The hold ended at the bank before anything was taken of it: nothing of it can be captured any more."""
+    entries = tuple(entries)
+    held_minor = Totals(entries).account(Account.HOLD)
+    if held_minor <= 0:
+        return ()
+    return (
+        entry(order_id, latest_revision(entries), K.RELEASE, -held_minor, at_ms=at_ms, ref=ref, part=f"lost:{ref}"),
+    )
+
+
 def money_collected(
     entries: Iterable[LedgerEntry], order_id: str, *, amount_minor: int, ref: str, at_ms: int
 ) -> tuple[LedgerEntry, ...]:

@@ -41,6 +41,7 @@ from csms.domain.order_commands import (
     Resume,
     StartFailed,
     TopUpPaid,
+    WithdrawTopUp,
 )
 from csms.domain.order_facts import CancelledBy, CollectedBy, OrderFact, Payment, PaymentStatus, Slot
 from csms.domain.order_state import CLOSED, STARTED, TRANSITIONS, Order, S, State, evolve, quoted_fact
@@ -82,6 +83,7 @@ __all__ = [
     "TopUpPaid",
     "Want",
     "WantKind",
+    "WithdrawTopUp",
     "decide",
     "evolve",
     "quoted_fact",
@@ -131,6 +133,8 @@ def decide(order: Order, command: Command, now_ms: int) -> Facts:
             return _refund_done(order, command, now_ms)
         case AskTopUp():
             return _ask_top_up(order, command, now_ms)
+        case WithdrawTopUp():
+            return _withdraw_top_up(order, command, now_ms)
         case TopUpPaid():
             return _top_up_paid(order, command, now_ms)
 
@@ -317,7 +321,7 @@ def _cancel(order: Order, command: Cancel, now_ms: int) -> Facts:
             by=command.by,
             reason=command.reason,
             fee=fee,
-            refund_minor=order.paid_minor - fee.total_minor,
+            refund_minor=max(0, order.paid_minor - fee.total_minor),
             wire=command.wire,
         ),
     )
@@ -331,7 +335,9 @@ def _cancellation_fee(order: Order, command: Cancel, now_ms: int) -> Breakdown:
     if command.by is CancelledBy.BUYER and now_ms <= free_until:
         return free
     ordered = order.quote.without(Role.BUFFER).total
-    return cancellation_bill(order.terms, ordered, from_minor(order.paid_minor))
+    # What its fleet promised is as good as money in hand: of it the fee stays on the account.
+    at_most = ordered if order.on_account else from_minor(order.paid_minor)
+    return cancellation_bill(order.terms, ordered, at_most)
 
 
 def _expire(order: Order, now_ms: int) -> Facts:
@@ -446,6 +452,12 @@ def _ask_top_up(order: Order, command: AskTopUp, now_ms: int) -> Facts:
     if not order.is_billed:
         raise _wrong_state(order, "ask for more money")
     return (f.TopUpRequested(at_ms=now_ms, payment=command.payment),)
+
+
+def _withdraw_top_up(order: Order, command: WithdrawTopUp, now_ms: int) -> Facts:
+    if any(known.payment_id == command.payment_id for known in order.open_top_ups):
+        return (f.TopUpWithdrawn(at_ms=now_ms, payment_id=command.payment_id),)
+    return ()
 
 
 def _top_up_paid(order: Order, command: TopUpPaid, now_ms: int) -> Facts:

@@ -171,6 +171,11 @@ class AskTopUp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WithdrawTopUp:
+    payment_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TopUpPaid:
     payment: Payment
 
@@ -195,5 +200,6 @@ Command = (
     | Bill
     | RefundDone
     | AskTopUp
+    | WithdrawTopUp
     | TopUpPaid
 )

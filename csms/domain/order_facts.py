@@ -285,6 +285,14 @@ class TopUpRequested(OrderFact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TopUpWithdrawn(OrderFact):
+    """It is not asked for any more: the bill came down, another sum is asked for, or the debt was given up."""
+
+    kind: ClassVar[str] = "TopUpWithdrawn"
+    payment_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TopUpReceived(OrderFact):
     kind: ClassVar[str] = "TopUpReceived"
     payment: Payment
@@ -315,6 +323,7 @@ FACTS: Final[dict[str, type[OrderFact]]] = {
         OrderFailed,
         RefundMade,
         TopUpRequested,
+        TopUpWithdrawn,
         TopUpReceived,
     )
 }

@@ -10,7 +10,7 @@ from typing import Any, Final
 from csms.domain import order_facts as f
 from csms.domain.breakdown import Breakdown
 from csms.domain.buyer import Buyer
-from csms.domain.order_facts import CancelledBy, CollectedBy, OrderFact, Payment, Slot
+from csms.domain.order_facts import CancelledBy, CollectedBy, OrderFact, Payment, PaymentStatus, Slot
 from csms.domain.quote import Want
 from csms.domain.tariff import Terms
 
@@ -104,6 +104,11 @@ class Order:
         return self.payment.amount_minor if self.payment is not None and self.payment.is_good else 0
 
     @property
+    def open_top_ups(self) -> tuple[Payment, ...]:
+        """What is asked for now; a withdrawn one that is paid all the same is booked, and goes back."""
+        return tuple(top_up for top_up in self.top_ups if top_up.status is PaymentStatus.PENDING)
+
+    @property
     def is_billed(self) -> bool:
         return self.final is not None
 
@@ -164,6 +169,7 @@ TRANSITIONS: Final[dict[tuple[State, type[OrderFact]], State]] = {
     (S.COMPLETED, f.OrderBilled): S.COMPLETED,
     (S.COMPLETED, f.OrderRevised): S.COMPLETED,
     (S.COMPLETED, f.TopUpRequested): S.COMPLETED,
+    (S.COMPLETED, f.TopUpWithdrawn): S.COMPLETED,
     (S.COMPLETED, f.TopUpReceived): S.COMPLETED,
     **{(state, fact): state for state in CLOSED for fact in _STAYS_WHEN_CLOSED},
     # A power cut may pay back early, long before the order ends (SESSIONS 5.9).
@@ -286,6 +292,14 @@ def _with(order: Order, fact: OrderFact) -> Order:
             return replace(order, refunds=(*order.refunds, fact.payment))
         case f.TopUpRequested():
             return replace(order, top_ups=(*order.top_ups, fact.payment))
+        case f.TopUpWithdrawn():
+            return replace(
+                order,
+                top_ups=tuple(
+                    replace(t, status=PaymentStatus.CANCELLED) if t.payment_id == fact.payment_id else t
+                    for t in order.top_ups
+                ),
+            )
         case f.TopUpReceived():
             paid = fact.payment
             return replace(

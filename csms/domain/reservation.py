@@ -55,7 +55,7 @@ class Told(StrEnum):
     GONE = "gone"
 
 
-ACTIVE: Final = frozenset({Status.REQUESTED, Status.ACCEPTED})
+ACTIVE: Final = (Status.REQUESTED.value, Status.ACCEPTED.value)
 _OPEN_WORDS: Final = frozenset({"Occupied", "Faulted", "Unavailable", "Removed"})
 """A no that may become a yes by itself within the window."""
 _USABLE: Final = frozenset(

@@ -17,8 +17,8 @@ from csms.domain.breakdown import Breakdown, Role
 from csms.domain.invoice import DocumentKind
 from csms.domain.ledger import Account as LedgerAccount
 from csms.domain.ledger import EntryKind, LedgerEntry
-from csms.domain.taxes import TaxEntry, Withholding, entry_at, local, withheld_minor
-from csms.domain.units import to_minor, to_ms
+from csms.domain.taxes import TaxEntry, Withholding, entry_at, withheld_minor
+from csms.domain.units import local, to_minor, to_ms
 
 K = EntryKind
 WITHHELD: Final = "#withheld"

@@ -11,13 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from csms.domain.units import ZERO, from_ms
+from csms.domain.units import ZERO, local
 
 STATES: Final[dict[str, str]] = {
     "01": "Jammu and Kashmir", "02": "Himachal Pradesh", "03": "Punjab", "04": "Chandigarh", "05": "Uttarakhand",
@@ -165,11 +164,6 @@ def financial_year(at_ms: int, zone: str) -> str:
     at = local(at_ms, zone)
     first = at.year if at.month >= FIRST_MONTH_OF_YEAR else at.year - 1
     return f"{first % 100:02d}{(first + 1) % 100:02d}"
-
-
-def local(at_ms: int, zone: str) -> datetime:
-    """Civil time, for people and calendars."""
-    return from_ms(at_ms).astimezone(ZoneInfo(zone))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
+from zoneinfo import ZoneInfo
 
 CENT: Final = Decimal("0.01")
 ZERO: Final = Decimal(0)
@@ -56,6 +57,11 @@ def instant(text: object) -> int | None:
 def from_ms(at_ms: int) -> datetime:
     """UTC milliseconds since the epoch -> aware UTC datetime."""
     return EPOCH + timedelta(milliseconds=at_ms)
+
+
+def local(at_ms: int, zone: str) -> datetime:
+    """Civil time, for people and calendars."""
+    return from_ms(at_ms).astimezone(ZoneInfo(zone))
 
 
 def rfc3339(at_ms: int) -> str:

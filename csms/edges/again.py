@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
+from csms.app.cases import close_case
 from csms.app.stations import Station
 from csms.domain.refusal import Refusal, Why
 from csms.edges.exchange import Desk
@@ -120,7 +121,4 @@ class Again:
         tx.append([Fact("FrameReadAgain", now_ms, body, station=row["station"])])
         for case in tx.many(Table.CASES, station=row["station"], type="QUARANTINE", state="open"):
             if json.loads(case["data"]).get("quarantine_id") == row["id"]:
-                resolved = {"state": "resolved", "resolved_ms": now_ms, "resolution": f"read again by {who}"}
-                tx.change(Table.CASES, resolved, id=case["id"])
-                told = {"case_id": case["id"], "type": case["type"], "resolution": resolved["resolution"], "who": who}
-                tx.append([Fact("CaseResolved", now_ms, told, station=case["station"])])
+                close_case(tx, case, resolution=f"read again by {who}", who=who, now_ms=now_ms)

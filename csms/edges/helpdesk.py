@@ -13,13 +13,8 @@ from typing import Final, Protocol
 from aiohttp import web
 
 from csms.domain.refusal import Refusal
+from csms.edges.pageheaders import PLAIN as _HEADERS
 
-_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'",
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
 _LARGEST_FORM: Final = 16 * 1024
 _LONGEST_COMMENT: Final = 2_000
 
@@ -88,13 +83,19 @@ class HelpPages:
         """What was said in it: `value` from 1 to 5, `comments`."""
         if (request.content_length or 0) > _LARGEST_FORM:
             return web.json_response({"error": "that is too long"}, status=413, headers=_HEADERS)
-        said = await request.post()
+        if not await self._helping.may_rate(request.match_info["token"]):  # a stranger's form is not even read
+            return web.json_response({"error": "this link is not valid"}, status=404, headers=_HEADERS)
+        try:
+            said = await request.post()
+        except (ValueError, LookupError):
+            return web.json_response({"error": "the form is not text in UTF-8"}, status=400, headers=_HEADERS)
         comments = said.get("comments")
         try:
             value = Decimal(str(said.get("value")))
         except InvalidOperation:
             value = Decimal(0)
-        if value not in {Decimal(n) for n in range(1, 6)} or not isinstance(comments, str | None):
+        is_mark = value.is_finite() and value in {Decimal(n) for n in range(1, 6)}
+        if not is_mark or not isinstance(comments, str | None):
             return web.json_response({"error": "value must be a number from 1 to 5"}, status=400, headers=_HEADERS)
         try:
             await self._helping.rated(

@@ -10,11 +10,10 @@ from typing import Final
 
 from aiohttp import web
 
-PAPER_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+from csms.edges.pageheaders import page_headers
+
+_HEADERS: Final = {
+    **page_headers("style-src 'unsafe-inline'", "frame-ancestors 'none'"),
     "X-Robots-Tag": "noindex",
 }
 
@@ -33,5 +32,5 @@ class Papers:
         """The document."""
         page = await self._page(request.match_info["token"])
         if page is None:
-            return web.json_response({"error": "this link is not valid"}, status=404, headers=PAPER_HEADERS)
-        return web.Response(body=page, content_type="text/html", charset="utf-8", headers=PAPER_HEADERS)
+            return web.json_response({"error": "this link is not valid"}, status=404, headers=_HEADERS)
+        return web.Response(body=page, content_type="text/html", charset="utf-8", headers=_HEADERS)

@@ -15,6 +15,7 @@ from typing import Any, Final
 import segno
 
 from csms.domain.units import from_minor
+from csms.edges.pageheaders import page_headers
 
 _STYLE: Final = (
     "body{font:1rem/1.5 system-ui,sans-serif;max-width:26rem;margin:2rem auto;padding:0 1rem;text-align:center}"
@@ -23,13 +24,9 @@ _STYLE: Final = (
     "strong{font-size:1.6rem}"
 )
 _STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-HEADERS: Final = {
-    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
+HEADERS: Final = page_headers(
+    f"style-src 'sha256-{_STYLE_HASH}'", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'"
+)
 _AGAIN_S: Final = 5
 _LONGEST_INTENT: Final = 1000
 

@@ -16,16 +16,11 @@ from aiohttp import web
 from csms.app.gateways import Heard
 from csms.domain.refusal import Refusal, Why
 from csms.edges import paymentpage
+from csms.edges.pageheaders import PLAIN as _HEADERS
 
 log = structlog.get_logger()
 
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'",
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-}
-
-
+_LARGEST_EVENT = 128 * 1024  # of a gateway; those seen in the field have a few KiB
 _PAPERS = {"invoice": "Invoice", "credit_note": "Credit note", "debit_note": "Debit note"}
 
 
@@ -116,23 +111,23 @@ class PublicPages:
 
     async def pay(self, request: web.Request) -> web.Response:
         """The simulated driver pays (`paid`) or lets hold (`authorized`); JSON or a form."""
-        if request.content_type == "application/json":
-            try:
+        try:
+            if request.content_type == "application/json":
                 said = await request.json()
-            except ValueError:
-                return web.json_response({"error": "the body is not JSON"}, status=400, headers=_HEADERS)
-            status = said.get("status") if isinstance(said, dict) else None
-        else:
-            status = (await request.post()).get("status")
+                status = said.get("status") if isinstance(said, dict) else None
+            else:
+                status = (await request.post()).get("status")
+        except (ValueError, LookupError, RecursionError):
+            return web.json_response({"error": "the body is neither JSON nor a form"}, status=400, headers=_HEADERS)
         if status not in {"paid", "authorized"}:
             return web.json_response({"error": "status must be paid or authorized"}, status=400, headers=_HEADERS)
         return await self._tell(self._gateways.pay_here(request.match_info["payment_id"], held=status == "authorized"))
 
     async def webhook(self, request: web.Request) -> web.Response:
         """A gateway's event. Once its signature holds it is kept, and then never refused for what it says."""
-        raw = await request.read()
         heard = Heard.NOBODY
         if request.match_info["provider"] == self._gateways.name:
+            raw = await _at_most(request, _LARGEST_EVENT)
             heard = await self._gateways.hear(request.headers, raw)
         if heard is Heard.NOBODY:
             return web.json_response({"error": "no such gateway is configured"}, status=404, headers=_HEADERS)
@@ -148,6 +143,16 @@ class PublicPages:
             status = 404 if refusal.why is Why.UNKNOWN_ORDER else 409
             return web.json_response({"error": refusal.detail}, status=status, headers=_HEADERS)
         return web.json_response({"status": "ok"}, headers=_HEADERS)
+
+
+async def _at_most(request: web.Request, limit: int) -> bytes:
+    """The body; HTTP 413 as soon as it is longer: until it has ended nobody knows whose it is."""
+    raw = bytearray()
+    async for chunk in request.content.iter_any():
+        raw += chunk
+        if len(raw) > limit:
+            raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=len(raw))
+    return bytes(raw)
 
 
 def guarded(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Any:

@@ -246,6 +246,7 @@ def test_every_reason_has_a_code_of_the_network() -> None:
         (Why.WRONG_STATE, "update", "50002"),
         (Why.WRONG_STATE, "cancel", "50001"),
         (Why.NOT_SUPPORTED, "track", "40005"),
+        (Why.NOT_SUPPORTED, "rating", "50003"),
         (Why.SLOT_TAKEN, "select", "30008"),
     ],
 )

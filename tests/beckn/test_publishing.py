@@ -203,6 +203,7 @@ async def test_a_service_that_takes_nothing_is_a_case_once_a_day(tmp_path: Path)
             await it.run(EVERY_MS + 1000, step_ms=10_000)
         (case,) = await it.world.store.read(lambda tx: tx.many(Table.CASES))
         assert case["type"] == "CATALOG_NOT_TAKEN"
+        assert "the catalogue service at cds.example does not" in case["text"]
         assert "connection refused" in case["text"]
 
 

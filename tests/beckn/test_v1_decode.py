@@ -498,6 +498,8 @@ def test_a_message_without_content_is_refused_by_name(action: str) -> None:
 
 def test_an_action_of_the_other_generation_is_not_known() -> None:
     assert refused("discover_all", {}).why is Why.NOT_SUPPORTED
+    odd = {"ratings": [{"id": "o", "rating_category": "Weather", "value": 5}]}
+    assert refused("rating", odd).why is Why.NOT_SUPPORTED  # 50003
 
 
 # --- the envelope

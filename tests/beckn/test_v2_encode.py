@@ -59,7 +59,7 @@ from beckn_adapter.v2.encode import (
 )
 from beckn_adapter.v2.orders import payment_of_bill, telemetry_json
 from csms.domain.breakdown import Breakdown, Component, ComponentKind, Role
-from csms.domain.order import CollectedBy, Order, Payment, PaymentStatus, State, Want, WantKind
+from csms.domain.order import CancelledBy, CollectedBy, Order, Payment, PaymentStatus, State, Want, WantKind
 from csms.domain.reported import SocketStatus
 
 
@@ -408,6 +408,24 @@ def test_an_early_refund_does_not_hide_the_payment_of_the_bill() -> None:
     assert pay_in(on_status(reply("status"), done, SPEAKER))["beckn:id"] == "pay-2"
 
 
+def test_a_top_up_that_came_is_told_under_its_own_number() -> None:
+    came = replace(top_up(PaymentStatus.COMPLETED), paid_at_ms=NOW + 7_200_000)
+    done = billed(payment=payment(amount_minor=14_920), top_ups=(came,))
+    shown = pay_in(on_status(news(done, "on_status"), done, SPEAKER))
+    assert (shown["beckn:id"], shown["beckn:paymentStatus"]) == ("top-1", "COMPLETED")
+    assert shown["beckn:amount"]["value"] == 5
+    assert "beckn:paymentURL" not in shown
+
+
+def test_what_is_due_is_not_hidden_by_what_went_back_before() -> None:
+    early = replace(REFUND, amount_minor=500)
+    due = billed(payment=payment(amount_minor=14_920), refunds=(early,), top_ups=(top_up(PaymentStatus.PENDING),))
+    shown = pay_in(on_status(reply("status"), due, SPEAKER))
+    assert (shown["beckn:id"], shown["beckn:paymentStatus"]) == ("top-1", "PENDING")
+    came = replace(top_up(PaymentStatus.COMPLETED), paid_at_ms=NOW + 7_200_000)
+    assert pay_in(on_status(reply("status"), replace(due, top_ups=(came,)), SPEAKER))["beckn:id"] == "top-1"
+
+
 # --- cancelled
 
 
@@ -437,6 +455,25 @@ def test_a_cancellation_says_what_goes_back(changes: dict[str, Any], expected: t
     amount = shown["beckn:amount"]["value"]
     assert (shown["beckn:paymentStatus"], shown["beckn:beneficiary"], amount) == expected
     assert "beckn:fulfillment" not in order_in(body)
+
+
+@pytest.mark.parametrize("by", [CancelledBy.PROVIDER, CancelledBy.NO_SHOW])
+def test_a_cancellation_by_us_says_that_the_connector_is_not_to_be_had(by: CancelledBy) -> None:
+    gone = order(State.CANCELLED, payment=payment(), cancelled_by=by)
+    session = session_in(on_cancel(news(gone, "on_cancel"), gone, SPEAKER))
+    assert session["connectorStatus"] == "UNAVAILABLE"
+    assert "sessionStatus" not in session
+
+
+def test_a_refund_after_a_cancellation_has_the_number_that_was_announced() -> None:
+    gone = order(State.CANCELLED, payment=payment(), cancellation_fee=fee())
+    announced = pay_in(on_cancel(reply("cancel"), gone, SPEAKER))
+    back = replace(REFUND, amount_minor=24_511)
+    made = replace(gone, refunds=(back,))
+    for body in (on_refund(news(made, "on_status"), made, SPEAKER, back), on_status(reply("status"), made, SPEAKER)):
+        told = pay_in(body)
+        assert (told["beckn:id"], told["beckn:txnRef"]) == (announced["beckn:id"], "RF-77")
+        assert (told["beckn:paymentStatus"], order_in(body)["beckn:orderStatus"]) == ("PARTIALLY_REFUNDED", "CANCELLED")
 
 
 def test_a_cancellation_fee_is_the_orders_value() -> None:

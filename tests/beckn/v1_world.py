@@ -174,7 +174,7 @@ def bodies(profile: Profile) -> Iterator[dict[str, Any]]:
     yield speaking.on_rating(reply("rating", profile), feedback_url="https://p.example/f/1", **rated)
     yield speaking.on_rating(reply("rating", profile), aggregate=None, feedback_url=None, submission_id=None)
     yield speaking.rating_categories(reply("get_rating_categories", profile))
-    shown = Shown(alternatives=(ITEM, SOCKET))
+    shown = Shown(item=ITEM)
     for action in ("search", "select", "init", "confirm", "status", "update", "cancel", "track", "rating", "support"):
         yield speaking.error_for_order(reply(action, profile), ERROR, v1_order(), shown)
         yield speaking.error_for_command(reply(action, profile), ERROR, Status(order_id="o-1"))

@@ -208,6 +208,60 @@ async def test_a_token_with_a_budget_is_stopped_when_it_is_used_up(server: Serve
         assert await cp.until_asked("RemoteStopTransaction") == {"transactionId": number}
 
 
+async def drawn_until_stopped(cp: Station16, tag: str, *, until_wh: int, from_wh: int = 1000) -> None:
+    """It is not stopped just below `until_wh`, and is at it."""
+    begun = await cp.start(tag, from_wh)
+    assert begun["idTagInfo"]["status"] == "Accepted"
+    before = len(cp.questions("RemoteStopTransaction"))
+    await cp.meter(begun["transactionId"], from_wh + until_wh - 1)
+    assert len(cp.questions("RemoteStopTransaction")) == before
+    await cp.meter(begun["transactionId"], from_wh + until_wh)
+
+    async def is_asked() -> bool:
+        return {"transactionId": begun["transactionId"]} in cp.questions("RemoteStopTransaction")
+
+    await until(is_asked)
+    await cp.stop(begun["transactionId"], from_wh + until_wh, idTag=tag, reason="Remote")
+
+
+async def test_a_card_or_car_without_a_limit_of_its_own_has_the_default_one(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """By energy and by money (20 INR: 0.386 kWh at 18 INR, after 10 INR of fees, with 18 % tax); fleets' have none."""
+    rule = {"access": {"default_kwh": 0.5, "default_amount": 20}}
+    async with running(tmp_path_factory.mktemp("default"), rule) as server:
+        await token(server, "CARD")
+        await token(server, "OWN", budget_wh=600)
+        await token(server, "CAB", kind="fleet")
+        await server.api("PUT", "/api/v1/vehicles/AA:BB:CC:DD:EE:02", {"token": "CARD"})
+        async with Station16(server, "A16-ANYWHERE") as cp:
+            cp.table["RemoteStopTransaction"] = {"status": "Accepted"}
+            await cp.boot()
+            await drawn_until_stopped(cp, "CARD", until_wh=500)  # nothing is priced here
+            await drawn_until_stopped(cp, "OWN", until_wh=600, from_wh=2000)
+            asked = len(cp.questions("RemoteStopTransaction"))
+            number = (await cp.start("CAB", 3000))["transactionId"]
+            await cp.meter(number, 3900)
+            await cp.stop(number, 3900, idTag="CAB")
+            assert len(cp.questions("RemoteStopTransaction")) == asked
+        await server.sell("A16-PRICED")
+        async with Station16(server, "A16-PRICED") as cp:
+            cp.table["RemoteStopTransaction"] = {"status": "Accepted"}
+            await cp.boot()
+            await drawn_until_stopped(cp, "VID:AABBCCDDEE02", until_wh=386)
+
+
+async def test_a_start_by_an_operator_ends_where_it_was_told_to(server: Server) -> None:
+    await token(server, "ROOMY", budget_wh=50_000)
+    async with Station16(server, "A16-ASKED") as cp:
+        cp.table["RemoteStartTransaction"] = cp.table["RemoteStopTransaction"] = {"status": "Accepted"}
+        await cp.boot()
+        wanted = {"token": "ROOMY", "connector_id": 1, "budget_wh": 700}
+        await server.api("POST", "/api/v1/chargers/A16-ASKED/commands/start", wanted)
+        await cp.until_asked("RemoteStartTransaction")
+        await drawn_until_stopped(cp, "ROOMY", until_wh=700)
+
+
 # -- vehicles
 
 

@@ -26,6 +26,7 @@ from csms.app.gateways import Gateways
 from csms.app.ordering import Ordering
 from csms.app.orders import act, add_order, find_order, ledger_of, order_from, post, save_order
 from csms.app.paying import Paying, ask_top_up, queue_moves
+from csms.app.upkeep import Upkeep
 from csms.bus.inprocess import InProcessBell
 from csms.domain.breakdown import Breakdown, Component, ComponentKind, Role
 from csms.domain.ledger import order_placed, outstanding
@@ -34,6 +35,7 @@ from csms.domain.settlement import Charge, settle
 from csms.domain.tariff import Rate, Tariff, Terms
 from csms.edges.public import PublicPages
 from csms.payments.orderpay import OrderpayGateway
+from csms.payments.simulated import SimulatedGateway
 from csms.ports import PaymentRequest, Row, Table, Tx
 from csms.storage.migrate import migrate_sqlite
 from csms.storage.sqlite import SqliteStore
@@ -170,7 +172,7 @@ async def opened(path: Path) -> AsyncIterator[World]:
             count=lambda what, outcome: counted.append((what, outcome)),
         )  # fmt: skip
         paying = Paying(store=store, payments=payments, clock=clock, ids=nothing, bell=bell)
-        buying = Buying(store=store, ordering=ordering, clock=clock, bell=bell, page=lambda _order, _row: {})
+        buying = Buying(store=store, clock=clock, page=lambda _order, _row: {})
         app = web.Application()
         app.add_routes(PublicPages(buying, gateways, simulated=False).routes())
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -398,6 +400,79 @@ async def test_a_hold_that_lapsed_before_charging_ends_the_order(world: World) -
     assert outstanding(await world.store.read(lambda tx: ledger_of(tx, "o"))).held_minor == 0
 
 
+async def test_the_end_of_another_hold_of_the_same_driver_is_no_news_of_ours(world: World) -> None:
+    await world.asked(hold=True)
+    world.standin.books.pay("pay-o")
+    await world.standin.told()
+    asked = {"amount": 55_000, "currency": "INR", "payment": {"capture": "manual"}, "notes": {"payment_id": "pay-o"}}
+    twin = world.standin.books.pay(world.standin.books.new_order(asked)["id"])
+    await world.standin.told()
+    world.standin.books.void(twin["id"])
+    await world.standin.told()
+    assert (await world.order()).state is State.PAID
+    assert await world.cases() == ["PAYMENT_UNPLACED"]
+    assert [row["state"] for row in await world.refs()] == ["authorized"]
+
+
+async def test_a_session_whose_hold_lapsed_meanwhile_is_asked_for_and_not_taken_for_paid(world: World) -> None:
+    world.standin.books.hold_life_s = 3600
+    await world.asked(hold=True)
+    world.standin.books.pay("pay-o")
+    await world.standin.told()
+    charging = replace(await world.order(), state=State.ACTIVE, session_id="s")
+    await world.store.transact(lambda tx: save_order(tx, charging, world.clock.ms))
+    await world.later(2 * HOUR_MS)
+    await world.standin.told()
+    assert "HOLD_LOST" in await world.cases()
+    await world.billed(520)
+    await world.paying.step()
+    assert await world.moves() == {}
+    now = outstanding(await world.store.read(lambda tx: ledger_of(tx, "o")))
+    assert (now.is_settled, now.due_minor, now.collected_minor) == (True, 52_000, 0)
+    order = await world.order()
+    await world.store.transact(lambda tx: ask_top_up(tx, order, 52_000, world.payments, world.clock.ms))
+    await world.gateways._due()
+    world.standin.books.pay("top-o-1")
+    await world.standin.told()
+    await world.billed(500, revision=2)
+    await world.paying.step()
+    assert world.standin.books.totals() == {"captured": 52_000, "refunded": 2_000, "held": 0}
+    assert "PAYMENT_REFUSED" not in await world.cases()
+
+
+async def test_a_top_up_paid_when_nothing_is_due_any_more_goes_back_to_itself(world: World) -> None:
+    """The first payment has all gone back: what comes now can only go where it came from."""
+    await world.asked()
+    world.standin.books.pay("pay-o")
+    await world.standin.told()
+    await world.billed(600)
+    order = await world.order()
+    await world.store.transact(lambda tx: ask_top_up(tx, order, 5_000, world.payments, world.clock.ms))
+    await world.gateways._due()
+    await world.billed(0, revision=2)
+    await world.paying.step()
+    world.standin.books.pay("top-o-1")
+    await world.standin.told()
+    await world.paying.step()
+    assert world.standin.books.totals() == {"captured": 60_000, "refunded": 60_000, "held": 0}
+    assert await world.cases() == []
+
+
+async def test_what_was_paid_after_the_bill_goes_back_to_that_payment(world: World) -> None:
+    """An order confirmed to be paid afterwards: nothing ever came by the payment it was confirmed with."""
+    await world.asked()
+    await world.billed(500)
+    order = await world.order()
+    await world.store.transact(lambda tx: ask_top_up(tx, order, 50_000, world.payments, world.clock.ms))
+    await world.gateways._due()
+    world.standin.books.pay("top-o-1")
+    await world.standin.told()
+    await world.billed(480, revision=2)
+    await world.paying.step()
+    assert world.standin.books.totals() == {"captured": 50_000, "refunded": 2_000, "held": 0}
+    assert await world.cases() == []
+
+
 async def test_a_hold_that_lapsed_before_its_capture_is_a_case_and_can_be_tried_again(world: World) -> None:
     world.standin.books.hold_life_s = 3600
     await world.asked(hold=True)
@@ -616,3 +691,43 @@ async def test_asking_again_for_the_same_makes_nothing_new(world: World) -> None
     await world.asked()
     await world.asked()
     assert len(await world.refs()) == len(world.standin.books.orders) == 1
+
+
+async def test_a_refund_never_goes_through_a_gateway_the_money_did_not_come_by(world: World) -> None:
+    """Another provider was configured meanwhile: it would say "done" and move nothing."""
+    await world.asked()
+    world.standin.books.pay("pay-o")
+    await world.standin.told()
+    await world.billed(300)
+    other = Paying(
+        store=world.store, payments=SimulatedGateway(public_url="http://pay.example", vpa="v@upi", name="P"),
+        clock=world.clock, ids=_nothing(), bell=InProcessBell(),
+    )  # fmt: skip
+    for _ in range(6):
+        await other.step()
+        world.clock.ms += HOUR_MS
+    assert await world.moves() == {"refund 25000": "waiting"}
+    assert await world.cases() == ["PAYMENT_STUCK"]
+    await world.paying.step()  # the old one again
+    assert world.standin.books.totals()["refunded"] == 25_000
+
+
+async def test_orders_that_were_paid_and_wait_hold_up_nobody_elses_end(world: World) -> None:
+    """More of them than are looked at at once: a quotation behind them runs out all the same."""
+
+    def work(tx: Tx) -> None:
+        for no in range(101):
+            order = replace(
+                initialised(f"o{no}", hold=False), state=State.PAID if no < 100 else State.INITIALISED,
+                quote_expires_ms=NOW_MS + no,
+            )  # fmt: skip
+            add_order(tx, order, no=tx.next_no("order"), tracking=f"k{no}", now_ms=NOW_MS)
+
+    await world.store.transact(work)
+    upkeep = Upkeep(
+        store=world.store, stations=_nothing(), charging=_nothing(), ordering=_nothing(), clock=world.clock,
+        frames_days=90, unused_s=60, every_second=[],
+    )  # fmt: skip
+    await upkeep._orders(NOW_MS + 60_000)
+    assert (await world.order("o100")).state is State.EXPIRED
+    assert (await world.order("o0")).state is State.PAID

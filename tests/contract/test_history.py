@@ -54,3 +54,35 @@ async def test_keys_of_requests_are_forgotten_after_a_day(open_store: Any) -> No
         assert await upkeep(store, 90).drop_history(NOW_MS) == 1
         left = await store.read(lambda tx: tx.many(Table.IDEMPOTENCY))
         assert [row["key"] for row in left] == ["young"]
+
+
+async def test_messages_with_buyers_go_with_the_frames_and_searches_after_a_day(open_store: Any) -> None:
+    def asked(no: int, action: str, days: int, state: str) -> dict[str, Any]:
+        return {
+            "network": "v2", "bap_id": "b", "transaction_id": "t", "message_id": f"m{no}", "action": action,
+            "digest": "d", "body": b"{}", "received_ms": NOW_MS - days * DAY_MS - 1, "state": state,
+        }  # fmt: skip
+
+    def told(no: int, action: str, days: int, state: str) -> dict[str, Any]:
+        at_ms = NOW_MS - days * DAY_MS - 1
+        return {
+            "purpose": f"p{no}", "network": "v2", "url": "u", "action": action, "bap_id": "b", "transaction_id": "t",
+            "message_id": f"m{no}", "body": b"{}", "state": state, "next_ms": at_ms, "created_ms": at_ms,
+        }  # fmt: skip
+
+    kept = [("discover", 0, "done"), ("discover", 400, "new"), ("confirm", 89, "done"), ("select", 400, "new")]
+    gone = [("discover", 1, "done"), ("search", 1, "failed"), ("confirm", 90, "done"), ("status", 91, "failed")]
+    waits = {"done": "done", "failed": "failed", "new": "waiting"}
+    async with open_store() as store:
+        for no, (action, days, state) in enumerate([*gone, *kept] * 40):
+            said, answer = asked(no, action, days, state), told(no, f"on_{action}", days, waits[state])
+            await store.transact(lambda tx, row=said: tx.add(Table.INBOX, row))
+            await store.transact(lambda tx, row=answer: tx.add(Table.OUTBOX, row))
+        assert await upkeep(store, 90).drop_history(NOW_MS) == 2 * 40 * len(gone)
+        for table, prefix in ((Table.INBOX, ""), (Table.OUTBOX, "on_")):
+            left = await store.read(lambda tx, table=table: tx.many(table, order="no"))
+            assert [row["action"] for row in left] == [f"{prefix}{action}" for action, _, _ in kept] * 40
+        assert await upkeep(store, 90).drop_history(NOW_MS) == 0
+        # The newest stays however old it is: its number, by which its answer is known, is not given away again.
+        await store.transact(lambda tx: tx.add(Table.INBOX, asked(999, "discover", 400, "done")))
+        assert await upkeep(store, 90).drop_history(NOW_MS) == 0

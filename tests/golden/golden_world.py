@@ -24,6 +24,7 @@ from typing import Any, Final
 from aiohttp import streams, web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.test_utils import make_mocked_request
+from followers import followers_of
 
 from csms.app.stations import Station
 from csms.compose import System
@@ -192,7 +193,7 @@ class World:
         await self.system.load()
         self._app = web.Application()
         self._app.add_routes(self.system.buyers.routes())
-        self._collect_followers()
+        self._followers = followers_of(self.system)
         self.link_up()
         self.status(SocketStatus.AVAILABLE)
         await self.settle()
@@ -200,20 +201,6 @@ class World:
     async def _close(self) -> None:
         await self.system.end_tasks()
         await self.system.store.stop()
-
-    def _collect_followers(self) -> None:
-        """Those that the program would run, in its order."""
-
-        async def nothing() -> None:
-            return None
-
-        def collect(follower: Follower) -> Any:
-            self._followers.append(follower)
-            return nothing()
-
-        self.system.followers.run = collect  # type: ignore[method-assign]
-        for work in self.system.work():
-            work.close()
 
     # -- the buyer's app
 

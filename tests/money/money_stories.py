@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal
 
 from money_world import BAP, HOUR_MS, MINUTE_MS, OFFERS, TARIFFS, Json, World, item_id, reading
 
+from csms.app.debtors import forgive
+from csms.app.orders import order_from
+from csms.app.selling import Claim
 from csms.domain.ledger import Account, EntryKind, LedgerEntry, outstanding
 from csms.domain.order import CancelledBy, CollectedBy, Order, PaymentStatus, State
+from csms.domain.refusal import Refusal
 from csms.domain.reported import Booted, Metered, SocketStatus, Started, StatusReported, Stopped
 from csms.domain.units import rfc3339
-from csms.ports import Table
+from csms.ports import Table, Tx
 from simulators import bodies
 from simulators.reading_v1 import ItemV1
 from simulators.tongue_v1 import DIALECTS, tongue
@@ -46,6 +52,9 @@ class Plan:
     end: str = "local"
     after: tuple[Step, ...] = ()
     overshoot_wh: int = field(default=0)
+    buyer: str | None = None  # the fleet or programme whose member buys
+    lapses: str | None = None  # when the hold ends at the gateway: before charging, while, after
+    far_after: tuple[Step, ...] = ()  # when the bill is final
 
 
 def plan(chance: random.Random) -> Plan:
@@ -58,9 +67,12 @@ def plan(chance: random.Random) -> Plan:
         "MIN": float(chance.randrange(5, 60)),
     }
     collected_by = chance.choice(["BPP", "BPP", "BAP"])
+    buyer = chance.choice([None, None, None, None, None, *PHONES])
     payment: Payment = "paid"
     if collected_by == "BPP":
         payment = chance.choices(["paid", "never", "late", "wrong-then-right"], [12, 1, 1, 1])[0]  # type: ignore[assignment]
+    if (charger == "AFTERWARDS" or buyer in {"by-month", "own-price"}) and chance.random() < 0.7:
+        payment = "never"
     fate: Fate = chance.choices(
         ["charged", "cancelled", "cancelled-early", "no-show", "left", "failed-start"], [14, 2, 1, 1, 1, 1]
     )[0]  # type: ignore[assignment]
@@ -85,8 +97,17 @@ def plan(chance: random.Random) -> Plan:
             [5, 4, 3, 2, 3, 2, 1, 1, 1],
         )[0],
         after=tuple(_afterwards(chance)),
-        overshoot_wh=chance.choice([0, 0, 0, 5, 200, 3_000]),
+        overshoot_wh=chance.choice([0, 0, 5, 200, 3_000]),
+        buyer=buyer,
+        lapses=chance.choice([None, None, "before", "while", "after"]),
+        far_after=tuple(chance.choices(_FAR_AFTER, k=chance.choice([0, 0, 0, 1]))),
     )
+
+
+PHONES: Final = {
+    "by-month": "+919811100001", "own-price": "+919811100002", "at-once": "+919811100003", "gold": "+919811100004",
+}  # fmt: skip
+_FAR_AFTER: Final = (("stop-differs", 30), ("stop-differs", 400), ("stop-differs", -120), ("late-sample", 0))
 
 
 def _charge(chance: random.Random) -> Iterable[Step]:
@@ -100,17 +121,25 @@ _STEP_WEIGHTS: Final = (10, 2, 2, 2, 2, 1, 2, 1)
 
 
 def _afterwards(chance: random.Random) -> Iterable[Step]:
-    for _ in range(chance.choice([0, 0, 1, 2])):
+    for _ in range(chance.choice([0, 0, 1, 2, 3])):
         yield chance.choice(
             [
                 ("pay-top-up", 0),
                 ("pay-top-up", 0),
                 ("late-sample", 0),
                 ("stop-again", 0),
-                ("stop-differs", chance.choice([30, 400])),
+                ("stop-differs", chance.choice([30, 400, -400])),
+                ("pay-top-up", 0),
                 ("pay-top-up", 0),
                 ("ask-status", 0),
                 ("stop-order", 0),
+                ("forgive", 0),
+                ("pay-again", 0),
+                ("app-top-up", chance.choice([0, 0, 1, 2])),
+                ("app-refund", chance.choice([0, 500, 10_000_000])),
+                ("remit", chance.choice([1, 3_000, 50_000])),
+                ("price-news", chance.randrange(1, 90)),
+                ("cancel", 0),
             ]
         )
 
@@ -128,6 +157,10 @@ class Told:
     cases: list[str]
     messages: list[str]
     refused: list[str]
+    by_payment: dict[str, dict[str, int]] = field(default_factory=dict)  # what moved of each payment
+    paid: dict[str, tuple[int, bool]] = field(default_factory=dict)  # what the driver gave: paise, and whether held
+    documents_minor: int = 0
+    is_lost: bool = False  # the gateway let the hold go
 
     def essence(self) -> dict[str, Any]:
         """Without ids and times: what a second telling must not change."""
@@ -142,6 +175,7 @@ class Told:
             "moves": sorted(self.moves),
             "cases": sorted(self.cases),
             "messages": self.messages,
+            "documents": self.documents_minor,
         }
 
 
@@ -169,6 +203,11 @@ class Teller:
         self._delivered_wh: int | None = None
         self._refused: list[str] = []
         self._tongue = tongue(story.dialect)
+        phone = PHONES.get(story.buyer or "")
+        self._person = bodies.Person(phone=phone) if phone is not None else bodies.Person()
+        self._paid: dict[str, tuple[int, bool]] = {}
+        self._is_lost = False
+        self._told = 0
 
     async def tell(self) -> Told:
         world, story = self._world, self._plan
@@ -199,6 +238,8 @@ class Teller:
     async def _buy(self) -> str | None:
         """Up to a confirmed order; None when it never came to that."""
         world, story = self._world, self._plan
+        if story.charger == "ANNOUNCED":
+            await world.announce("ANNOUNCED", self._no * 10, (5, 25, "31.07"), (25, 50, "4.21"), (70, 900, "22"))
         now_ms = world.clock.now_ms()
         slot = None
         if story.slot_in is not None:
@@ -208,7 +249,7 @@ class Teller:
         item, offer = _named(story)
         asked = self._tongue.select(
             item=item,
-            person=bodies.Person(),
+            person=self._person,
             amount=amount,
             offer=offer,
             slot=slot,
@@ -221,7 +262,7 @@ class Teller:
         if "beckn:orderAttributes" in asked["order"]:
             order["beckn:orderAttributes"] = asked["order"]["beckn:orderAttributes"]
         wanted = self._tongue.init(
-            order, person=bodies.Person(), collected_by=story.collected_by, subscriber_id=BAP,
+            order, person=self._person, collected_by=story.collected_by, subscriber_id=BAP,
             order_id=f"bap-{self._no}", payment_id=f"bap-pay-{self._no}",
         )  # fmt: skip
         answer = await self._say("init", wanted)
@@ -263,6 +304,31 @@ class Teller:
         assert order is not None
         held = order.terms.pattern.value == "HOLD"
         await self._world.pay(payment_id, held=held, amount_minor=None)
+        after = await self._world.order(self._id)
+        assert after is not None
+        if after.is_paid and after.payment is not None:
+            self._paid[payment_id] = (after.payment.amount_minor, held)
+
+    async def _pay_top_ups(self) -> None:
+        order = await self._world.order(self._id)
+        if order is None or order.collected_by is not CollectedBy.BPP:
+            return
+        for top_up in order.top_ups:
+            await self._world.pay(top_up.payment_id, held=False, amount_minor=top_up.amount_minor)
+            self._paid[top_up.payment_id] = (top_up.amount_minor, False)
+        after = await self._world.order(self._id)
+        assert after is not None
+        assert all(top_up.is_good for top_up in after.top_ups), "a top-up was paid and is not booked"
+
+    async def _lapse(self, when: str) -> None:
+        """A hold of which nothing has moved ends at the gateway."""
+        order = await self._world.order(self._id)
+        if self._plan.lapses != when or order is None or order.payment is None or self._is_lost:
+            return
+        moved = await self._world.rows(Table.PAYMENTS, order_id=order.order_id, kind=("capture", "release"))
+        if self._paid.get(order.payment.payment_id, (0, False))[1] and not moved:
+            self._is_lost = True
+            await self._world.lose_hold(order.payment.payment_id)
 
     # -- charging
 
@@ -270,6 +336,7 @@ class Teller:
         world, story, charger = self._world, self._plan, self._plan.charger
         if story.slot_in is not None:
             await world.pass_time(story.slot_in)
+        await self._lapse("before")
         await self._say("update", self._tongue.start(self._shown, None))
         order = await world.order(self._id)
         if order is None or order.token is None or order.state not in {State.STARTING, State.CONFIRMED}:
@@ -285,6 +352,7 @@ class Teller:
         self._tx = str(answer.number)
         world.report(charger, StatusReported(evse=1, connector=1, status=SocketStatus.CHARGING))
         await world.settle()
+        await self._lapse("while")
         for step in story.steps:
             await self._step(*step)
         target = order.quoted_wh + story.overshoot_wh
@@ -398,6 +466,7 @@ class Teller:
 
     async def _afterwards(self) -> None:
         world, story = self._world, self._plan
+        await self._lapse("after")
         await world.pass_time(120, step_minutes=20)
         for what, number in story.after:
             match what:
@@ -411,14 +480,25 @@ class Teller:
                         story.charger,
                         Stopped(
                             key=f"stop-again-{self._no}", tx_id=first.tx_id, at_ms=first.at_ms,
-                            register_wh=(first.register_wh or 0) + number, reason=first.reason,
+                            register_wh=max(0, (first.register_wh or 0) + number), reason=first.reason,
                         ),
                     )  # fmt: skip
                     self._delivered_wh = None  # two stops that differ: which one counts is not for this test
                 case "pay-top-up":
-                    order = await world.order(self._id)
-                    for top_up in order.top_ups if order is not None and order.collected_by is CollectedBy.BPP else ():
-                        await world.pay(top_up.payment_id, held=False, amount_minor=top_up.amount_minor)
+                    await self._pay_top_ups()
+                case "pay-again" if self._paid:
+                    payment_id, (sum_minor, is_held) = next(iter(self._paid.items()))
+                    await world.pay(payment_id, held=is_held, amount_minor=sum_minor, ref="bank-again")
+                case "forgive":
+                    await self._forgive()
+                case "app-top-up" | "app-refund":
+                    await self._app_tells(what, number)
+                case "remit":
+                    await self._remit(number)
+                case "price-news":
+                    await world.announce("ANNOUNCED", self._no * 10 + 1, (-200, 300, f"{number}.5"))
+                case "cancel" if hasattr(self, "_shown"):
+                    await self._say("cancel", self._tongue.cancel(self._shown))
                 case "ask-status" if hasattr(self, "_shown"):
                     await self._say("status", self._tongue.status(self._tongue.order_id(self._shown)))
                 case "stop-order" if hasattr(self, "_shown"):
@@ -427,22 +507,105 @@ class Teller:
         # Whatever is still open is ended by time, or by a person.
         await world.pass_time(28 * 60, step_minutes=120)
         await world.end_everything(story.charger)
+        await self._far_after()
+
+    async def _forgive(self) -> None:
+        world, order = self._world, await self._world.order(self._id)
+        for _ in range(world.times if order is not None else 0):
+            with suppress(Refusal):
+                assert order is not None
+                await world.system.store.transact(
+                    partial(forgive, order_id=order.order_id, reason="x", who="test", now_ms=world.clock.now_ms())
+                )
+        await world.settle()
+
+    async def _app_tells(self, what: str, number: int) -> None:
+        """The buyer's app tells of money that moved, or never did."""
+        world, order = self._world, await self._world.order(self._id)
+        if order is None:
+            return
+        self._told += 1
+        claims = [Claim(status="REFUNDED", amount_minor=number or None, txn_ref=f"back-{self._told}", details={})]
+        if what == "app-top-up":
+            claims = [
+                Claim(
+                    payment_id=top_up.payment_id if number < 2 else "never-asked", status="COMPLETED",
+                    amount_minor=top_up.amount_minor + number % 2, txn_ref=f"app-{top_up.payment_id}", details={},
+                )
+                for top_up in order.top_ups
+            ]  # fmt: skip
+        for claim in claims:
+            for _ in range(world.times):
+                with suppress(Refusal):
+                    await world.system.store.transact(partial(self._note, claim=claim))
+        await world.settle()
+
+    def _note(self, tx: Tx, claim: Claim) -> None:
+        order = order_from(tx.many(Table.ORDERS, transaction_id=self._id)[0])
+        self._world.system.ordering.heard_of_money(tx, order, claim, self._world.clock.now_ms())
+
+    async def _remit(self, sum_minor: int) -> None:
+        """The buyer's app and the fleet pay over what they think they owe."""
+        world, story = self._world, self._plan
+        self._told += 1
+        for kind, party in (("bap", BAP), ("fleet", story.buyer or "by-month")):
+            ref = f"UTR-{self._no}-{self._told}"
+            for _ in range(world.times):
+                await world.system.books.remit(
+                    kind, party, ref, amount_minor=sum_minor, withheld_minor=sum_minor // 10, who="test"
+                )
+
+    async def _far_after(self) -> None:
+        """What comes after the final date moves no money."""
+        world, story = self._world, self._plan
+        order = await world.order(self._id)
+        if not story.far_after or order is None or order.final is None or not hasattr(self, "_stopped"):
+            return
+        await world.pass_time(8 * 24 * 60, step_minutes=24 * 60)
+        before = await world.order(self._id)
+        assert before is not None
+        ledger = await world.ledger(before.order_id)
+        for what, number in story.far_after:
+            if what == "late-sample" and self._samples:
+                world.report(story.charger, self._metered((self._samples[-1][0] + 1, self._samples[-1][1] + 77)))
+            elif what == "stop-differs":
+                first = self._stopped
+                later = Stopped(
+                    key=f"stop-late-{self._no}", tx_id=first.tx_id, at_ms=first.at_ms,
+                    register_wh=max(0, (first.register_wh or 0) + number), reason=first.reason,
+                )  # fmt: skip
+                world.report(story.charger, later)
+            await world.settle()
+        after = await world.order(self._id)
+        assert after is not None
+        assert (after.final, after.revision) == (before.final, before.revision), "a final bill has moved"
+        assert await world.ledger(before.order_id) == ledger, "money moved after the final date"
 
     async def _result(self) -> Told:
         world = self._world
         order = await world.order(self._id)
         if order is None:
-            return Told(self._plan, None, [], None, [], None, [], [], self._refused)
+            return Told(self._plan, None, [], None, [], None, [], [], self._refused, paid=self._paid)
         entries = await world.ledger(order.order_id)
-        moves = [(row["kind"], row["amount_minor"]) for row in await world.rows(Table.PAYMENTS, order_id=order.order_id)
-                 if row["status"] == "done" and row["kind"] != "topup"]  # fmt: skip
+        done = [row for row in await world.rows(Table.PAYMENTS, order_id=order.order_id)
+                if row["status"] == "done" and row["kind"] != "topup"]  # fmt: skip
+        moves = [(row["kind"], row["amount_minor"]) for row in done]
+        by_payment: dict[str, dict[str, int]] = {}
+        for row in done:
+            of_one = by_payment.setdefault(row["payment_id"], dict.fromkeys(("capture", "release", "refund"), 0))
+            of_one[row["kind"]] += row["amount_minor"]
+        papers = await world.rows(Table.DOCUMENTS, order_id=order.order_id)
         cases = [row["type"] for row in await world.rows(Table.CASES, order_id=order.order_id)]
         said = [
             row["action"] for row in await world.rows(Table.OUTBOX, order="no", order_id=order.order_id)
             if not row["purpose"].startswith("in:")
         ]  # fmt: skip
         asked = order.payment.amount_minor if order.payment is not None else None
-        return Told(self._plan, order, entries, self._delivered_wh, moves, asked, cases, said, self._refused)
+        return Told(
+            self._plan, order, entries, self._delivered_wh, moves, asked, cases, said, self._refused,
+            by_payment=by_payment, paid=self._paid, documents_minor=sum(row["amount_minor"] for row in papers),
+            is_lost=self._is_lost,
+        )  # fmt: skip
 
 
 # ---------------------------------------------------------------- what must be true
@@ -453,6 +616,7 @@ def check(told: Told) -> None:
     order, entries = told.order, told.entries
     if order is None:
         return
+    _check_each_payment(told, order)
     if not entries:
         assert not order.is_paid or order.state not in {State.COMPLETED, State.CANCELLED}, "paid, over, and no ledger"
         return
@@ -479,9 +643,9 @@ def _check_holds(entries: Sequence[LedgerEntry]) -> None:
 
 def _check_fee(order: Order) -> None:
     """Only who cancels a slot too late, or stays away, pays for it (BECKN 4.11)."""
-    if order.cancelled_at_ms is None or not order.is_paid:
+    if order.cancelled_at_ms is None or not (order.is_paid or order.on_account):
         return
-    policy = TARIFFS[order.station].get("cancellation")
+    policy = TARIFFS[order.station].get("cancellation") if order.fleet_id != "own-price" else None
     fee_minor = order.cancellation_fee.total_minor if order.cancellation_fee is not None else 0
     is_free = policy is None or order.slot is None or order.cancelled_by is CancelledBy.PROVIDER
     if not is_free and policy is not None and order.slot is not None and order.cancelled_by is CancelledBy.BUYER:
@@ -491,42 +655,73 @@ def _check_fee(order: Order) -> None:
     )
 
 
+def _check_each_payment(told: Told, order: Order) -> None:
+    """What goes back goes where it came from, and never more than came; what is charged is on paper."""
+    for payment_id, moved in told.by_payment.items():
+        assert payment_id in told.paid, f"money moved of {payment_id}, by which nothing ever came"
+        sum_minor, is_held = told.paid[payment_id]
+        assert moved["capture"] + moved["release"] <= (sum_minor if is_held else 0), "more than was held"
+        taken_minor = moved["capture"] if is_held else sum_minor
+        assert moved["refund"] <= taken_minor, f"{moved['refund']} went back of {taken_minor} on {payment_id}"
+    price = order.final or order.cancellation_fee
+    if price is not None:
+        assert told.documents_minor == price.total_minor, f"invoiced {told.documents_minor} of {price.total_minor}"
+
+
 def _check_money(told: Told, order: Order, entries: Sequence[LedgerEntry]) -> None:
     price = order.final or order.cancellation_fee
     price_minor = price.total_minor if price is not None else 0
-    due_minor = max(0, outstanding(entries).due_minor)
-    moved = {
-        kind: sum(amount for name, amount in told.moves if name == kind) for kind in ("capture", "release", "refund")
-    }
+    due_minor, forgiven_minor = outstanding(entries).due_minor, _total(entries, EntryKind.FORGIVEN)
+    assert due_minor >= 0, "a buyer is owed and nothing goes back"
+    assert forgiven_minor >= 0, "more was given up than was ever due"
     top_ups_minor = sum(top.amount_minor for top in order.top_ups if top.status is PaymentStatus.COMPLETED)
-    if order.collected_by is CollectedBy.BPP:
-        payment = order.payment
-        assert payment is not None
-        held_minor, prepaid_minor = _total(entries, EntryKind.HELD), 0
-        if not held_minor and order.is_paid:
-            prepaid_minor = payment.amount_minor
-        assert held_minor + prepaid_minor in {0, order.hold_minor}, "something else was taken than was agreed"
-        assert moved["capture"] + moved["release"] == held_minor, "the gateway still holds, or gave what it never held"
-        taken_minor = prepaid_minor + moved["capture"] + top_ups_minor
-        assert moved["refund"] <= taken_minor, "more went back than was taken"
-        if held_minor and order.is_billed and order.revision == 1:
-            assert moved["capture"] == min(price_minor, held_minor), (
-                "a hold was captured beyond the bill, or short of it"
-            )
-        assert taken_minor - moved["refund"] + due_minor == price_minor, (
-            f"taken {taken_minor}, returned {moved['refund']}, due {due_minor}, price {price_minor}"
+    asked = [top_up.amount_minor for top_up in order.open_top_ups]
+    assert (len(asked), sum(asked) >= due_minor) == (1 if due_minor else 0, True), f"{asked} asked, {due_minor} due"
+    if order.on_account:
+        assert not told.moves, "money moved that a fleet pays by the month"
+        assert not order.top_ups, "a driver is asked for what the fleet pays"
+        promised_minor = _total(entries, EntryKind.ON_ACCOUNT)
+        assert (promised_minor, due_minor, forgiven_minor) == (price_minor, 0, 0)
+    elif order.collected_by is CollectedBy.BPP:
+        taken_minor, returned_minor = _check_gateway(told, order, entries, price_minor, top_ups_minor)
+        assert taken_minor - returned_minor + due_minor + forgiven_minor == price_minor, (
+            f"taken {taken_minor}, returned {returned_minor}, due {due_minor}, forgiven {forgiven_minor}, "
+            f"price {price_minor}"
         )
     else:
         assert not told.moves, "we moved money that the buyer's app holds"
-        collected = _total(entries, EntryKind.BAP_COLLECTED)
-        returned = -_total(entries, EntryKind.BAP_REFUND)
-        top_up_by_bap = top_ups_minor
-        assert 0 <= returned <= collected, "the app returns more than it took"
-        # Top-ups that the app collected are in BAP_COLLECTED, too.
-        assert collected - returned + due_minor == price_minor, (
-            collected,
-            returned,
-            due_minor,
-            price_minor,
-            top_up_by_bap,
+        # Top-ups that the app collected are in it, too.
+        collected_minor = _total(entries, EntryKind.BAP_COLLECTED)
+        returned_minor = -_total(entries, EntryKind.BAP_REFUND)
+        assert 0 <= returned_minor <= collected_minor, "the app returns more than it took"
+        written_minor = sum(refund.amount_minor for refund in order.refunds)
+        assert written_minor <= returned_minor, f"{written_minor} are written down as returned of {returned_minor}"
+        assert collected_minor - returned_minor + due_minor + forgiven_minor == price_minor, (
+            f"collected {collected_minor} ({top_ups_minor} by top-ups), returned {returned_minor}, due {due_minor}, "
+            f"forgiven {forgiven_minor}, price {price_minor}"
         )
+
+
+def _check_gateway(
+    told: Told, order: Order, entries: Sequence[LedgerEntry], price_minor: int, top_ups_minor: int
+) -> tuple[int, int]:
+    """What our gateway moved for an order; what was taken in all, and what went back."""
+    payment = order.payment
+    assert payment is not None
+    moved = {
+        kind: sum(amount for name, amount in told.moves if name == kind) for kind in ("capture", "release", "refund")
+    }
+    held_minor, prepaid_minor = _total(entries, EntryKind.HELD), 0
+    if not held_minor and order.is_paid:
+        prepaid_minor = payment.amount_minor
+    assert held_minor + prepaid_minor in {0, order.hold_minor}, "something else was taken than was agreed"
+    released_minor = moved["release"]
+    if told.is_lost:
+        assert not moved["capture"], "captured of a hold that is gone"
+        released_minor -= _total([entry for entry in entries if ":lost:" in entry.idem_key], EntryKind.RELEASE)
+    assert moved["capture"] + released_minor == held_minor, "the gateway still holds, or gave what it never held"
+    taken_minor = prepaid_minor + moved["capture"] + top_ups_minor
+    assert moved["refund"] <= taken_minor, "more went back than was taken"
+    if held_minor and order.is_billed and order.revision == 1 and not told.is_lost:
+        assert moved["capture"] == min(price_minor, held_minor), "a hold was captured beyond the bill, or short of it"
+    return taken_minor, moved["refund"]

@@ -7,28 +7,38 @@ and read twice.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import random
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from followers import followers_of
+
 from beckn_adapter.envelope import parse_context
+from csms.app import price_events
+from csms.app.collecting import row_of_payment
 from csms.app.facts import put_fact
+from csms.app.gateways import Heard
 from csms.app.instructions import from_row as instruction_from
 from csms.app.instructions import over_fact, put_state
 from csms.app.orders import ledger_of, order_from
 from csms.app.stations import Station
 from csms.compose import System
 from csms.config import Config
+from csms.domain.dated_price import DatedPrice, PriceEvent
 from csms.domain.instruction import InstructionEvent, Step, step
 from csms.domain.ledger import LedgerEntry
 from csms.domain.order import Order
 from csms.domain.refusal import Refusal
 from csms.domain.reported import Booted, Metered, Reading, SocketStatus, Started, StatusReported, Stopped
-from csms.ports import Fact, Follower, Row, Table, Tx, Unit
+from csms.domain.units import from_minor
+from csms.ports import Fact, Follower, MoneyState, RemoteMoney, Row, Table, Tx, Unit
 from csms.storage.migrate import migrate_sqlite
 from simulators.tongues import V2_HEADER
 
@@ -39,6 +49,7 @@ HOUR_MS = 60 * MINUTE_MS
 BAP = "bap.test.example"
 RATED_W = 30_000
 PUBLIC_URL = "http://127.0.0.1:1"
+WEBHOOK_SECRET = "of the money stories"
 
 _BASE = {"country_code": "IN", "party_id": "TST", "currency": "INR", "last_updated": "2026-01-01T00:00:00Z"}
 
@@ -72,11 +83,25 @@ TARIFFS: Mapping[str, Json] = {
         _prices(ENERGY=18), pattern="BUFFER_IN_QUOTE", buffer_percent=10,
         cancellation={"free_minutes": 30, "flat": "25"},
     ),
+    "AFTERWARDS": _tariff(_prices(ENERGY=17.3, FLAT=2), pattern="TOP_UP", postpaid=True),
+    "ANNOUNCED": _tariff(_prices(ENERGY=16), pattern="BUFFER_IN_QUOTE", buffer_percent=40),
 }  # fmt: skip
 OFFERS: Mapping[str, Json] = {
     "O-FLAT": {"name": "20 off from 5 kWh", "flat": 20, "threshold_kwh": 5},
     "O-PERCENT": {"name": "15 % up to 30", "percent": 15, "cap": 30},
 }
+
+
+OF_A_FLEET = _tariff(_prices(when=NIGHT, ENERGY=8), _prices(ENERGY=13.3, TIME=6), pattern="BUFFER_IN_QUOTE")
+FLEETS: Mapping[str, Json] = {
+    "by-month": {"kind": "fleet", "name": "By month", "phones": ["9811100001"], "postpaid": True},
+    "own-price": {
+        "kind": "fleet", "name": "Own price", "phones": ["9811100002"], "tariff_id": "OF-A-FLEET", "postpaid": True,
+        "discount": {"percent": 12, "threshold_kwh": 1},
+    },
+    "at-once": {"kind": "fleet", "name": "At once", "phones": ["9811100003"], "discount": {"percent": 7, "flat": 3}},
+    "gold": {"kind": "loyalty", "name": "Gold", "phones": ["9811100004"], "discount": {"percent": 10, "cap": 25}},
+}  # fmt: skip
 
 
 class Clock:
@@ -124,8 +149,9 @@ class World:
         self._followers: list[Follower] = []
 
     async def open(self) -> None:
+        payments = {"webhook_secret": WEBHOOK_SECRET, **self._settings.get("payments", {})}
         config = Config.model_validate(
-            {"data_dir": self._folder, "telemetry": {"log_level": "error"}, **self._settings}
+            {"data_dir": self._folder, "telemetry": {"log_level": "error"}, **self._settings, "payments": payments}
         )
         self._folder.mkdir(parents=True, exist_ok=True)
         migrate_sqlite(config.sqlite_path, stamp="test")
@@ -134,7 +160,7 @@ class World:
         await self.system.store.start()
         await self.system.store.transact(self._furnish)
         await self.system.load()
-        self._collect_followers()
+        self._followers = followers_of(self.system)
         for name in TARIFFS:
             self.link_up(name)
             self.report(name, StatusReported(evse=1, connector=1, status=SocketStatus.AVAILABLE))
@@ -144,22 +170,10 @@ class World:
         await self.system.end_tasks()
         await self.system.store.stop()
 
-    def _collect_followers(self) -> None:
-        """Those that the program would run, in its order."""
-
-        async def nothing() -> None:
-            return None
-
-        def collect(follower: Follower) -> Any:
-            self._followers.append(follower)
-            return nothing()
-
-        self.system.followers.run = collect  # type: ignore[method-assign]
-        for work in self.system.work():
-            work.close()
-
     def _furnish(self, tx: Tx) -> None:
         now_ms = self.clock.now_ms()
+        own = {"id": "OF-A-FLEET", "data": json.dumps(OF_A_FLEET | {"id": "OF-A-FLEET"}), "updated_ms": now_ms}
+        tx.save(Table.TARIFFS, own)
         for no, (name, tariff) in enumerate(TARIFFS.items(), 1):
             tx.save(Table.TARIFFS, {"id": name, "data": json.dumps(tariff | {"id": name}), "updated_ms": now_ms})
             tx.save(Table.LOCATIONS, {"id": name, "data": json.dumps(_location(name)), "updated_ms": now_ms})
@@ -170,6 +184,8 @@ class World:
             tx.add(Table.STATIONS, row)
         for name, offer in OFFERS.items():
             tx.save(Table.OFFERS, {"id": name, "data": json.dumps(offer | {"id": name}), "updated_ms": now_ms})
+        for name, fleet in FLEETS.items():
+            tx.save(Table.FLEETS, {"id": name, "data": json.dumps(fleet), "updated_ms": now_ms})
 
     # -- time
 
@@ -274,13 +290,58 @@ class World:
         answered = await store.read(lambda tx: tx.one(Table.OUTBOX, purpose=f"in:{stored['no']}"))
         return json.loads(answered["body"]) if answered is not None else None
 
-    async def pay(self, payment_id: str, *, held: bool, amount_minor: int | None = None) -> None:
-        """The gateway tells that a payment was made; what we refuse is a case and no crash."""
+    async def pay(
+        self, payment_id: str, *, held: bool, amount_minor: int | None = None, ref: str | None = None
+    ) -> None:
+        """The gateway tells that a payment was made, signed, `amount_minor` or what was asked; doubled, in two events
+        about one payment. What we refuse is a case and no crash."""
+        asked = await self.system.buyers.buying.payment(payment_id)
+        paid_minor = asked["amount_minor"] if asked is not None and amount_minor is None else amount_minor
+        if paid_minor is not None:
+            said = {
+                "payment_id": payment_id,
+                "status": "authorized" if held else "paid",
+                "amount": str(from_minor(paid_minor)),
+                "reference": ref or f"bank-{payment_id}-{paid_minor}",
+            }
+            for number in range(self.times):
+                body = json.dumps(said | {"number": number}).encode()
+                signature = hmac.new(WEBHOOK_SECRET.encode(), body, hashlib.sha256).hexdigest()
+                heard = await self.system.buyers.gateways.hear({"X-Signature": f"sha256={signature}"}, body)
+                assert heard in {Heard.KEPT, Heard.KNOWN}
+        await self.settle()
+
+    async def lose_hold(self, payment_id: str) -> None:
+        """A hold has ended at the gateway, and its word of that comes."""
+        books, now_ms = self.system.gateways._books, self.clock.now_ms()
+
+        def work(tx: Tx) -> None:
+            row = row_of_payment(tx, payment_id)
+            assert row is not None
+            voided = RemoteMoney(
+                remote_payment_id=row["remote_payment_id"], state=MoneyState.VOIDED, amount_minor=row["amount_minor"],
+                currency="INR", captured_minor=0,
+            )  # fmt: skip
+            books.take_in(tx, row, voided, now_ms)
+
         for _ in range(self.times):
-            with suppress(Refusal):
-                await self.system.buyers.buying.payment_made(
-                    payment_id, held=held, ref=f"bank-{payment_id}", amount_minor=amount_minor
-                )
+            await self.system.store.transact(work)
+        await self.settle()
+
+    async def announce(self, tariff_id: str, modification: int, *prices: tuple[int, int, str]) -> None:
+        """A supplier announces prices of energy: (minutes from now, minutes until, per kWh)."""
+        now_ms = self.clock.now_ms()
+        windows = tuple(
+            DatedPrice(from_ms=now_ms + a * MINUTE_MS, until_ms=now_ms + b * MINUTE_MS, per_kwh=Decimal(price))
+            for a, b, price in prices
+        )
+        event = PriceEvent(
+            event_id=f"e-{tariff_id}", source="api", prices=windows, targets=(f"tariff:{tariff_id}",),
+            modification=modification, received_ms=now_ms,
+        )  # fmt: skip
+        for _ in range(self.times):
+            await self.system.store.transact(lambda tx: price_events.put(tx, event, now_ms))
+            await self.system.catalogue.changed()
         await self.settle()
 
     # -- the charger

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import os
 import random
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from money_stories import Teller, Told, check, plan
 from money_world import World
 
+from csms.domain.taxes import Registration, TaxEntry
+
 STORIES = int(os.environ.get("CSMS_STORIES", "160"))
 CHUNK = 40
+TAXES = TaxEntry(
+    valid_from_ms=0,
+    seller="Test CPO",
+    registrations=(Registration(state="29", address="1 Main Road", gstin="29AAPFU0939F1ZR"),),
+    rate_percent=Decimal(18),
+)
 FIRST = int(os.environ.get("CSMS_FIRST_STORY", "0"))
 
 
 async def told_in(folder: Path, seeds: range, *, doubled: bool) -> list[Told]:
     world = World(folder, seed=seeds.start, doubled=doubled)
     await world.open()
+    await world.system.books.set_taxes([TAXES], "test")
     told = []
     try:
         for seed in seeds:

@@ -102,6 +102,29 @@ async def test_a_fleets_driver_pays_the_fleets_price_and_nobody_sees_it_in_a_cat
         assert "BY-HOUR" not in json.dumps([c.get("beckn:offers") for c in found["message"]["catalogs"]])
 
 
+@pytest.mark.parametrize("needs_otp", [False, True])
+async def test_a_fleets_app_is_shown_what_its_drivers_pay_and_nobody_else_is(tmp_path: Path, needs_otp: bool) -> None:
+    """Seed 003: a search answers with the tariff of who asks. What has to be proven first is shown to nobody."""
+    fleet = {**FLEET, "phones": [], "bap_ids": [BAP], "needs_otp": needs_otp}
+    async with opened(tmp_path, fleets={"swift": fleet}) as (world, _):
+        market = world.system.buyers.market
+        now_ms = world.clock.now_ms()
+        items = [item for name in market.ids() if (item := market.item(name)) is not None]
+        public = {offer.offer_id: float(offer.price) for offer in market.offers(items, now_ms)}
+        assert len(set(public.values())) > 2
+        found = await world.say("discover", bodies.discover(), "d-1")
+        offers = [one for catalog in found["message"]["catalogs"] for one in catalog["beckn:offers"]]
+        shown = {one["beckn:id"]: one["beckn:price"]["value"] for one in offers}
+        assert set(shown) <= set(public)
+        if needs_otp:
+            assert all(price == public[name] for name, price in shown.items())
+        else:
+            assert set(shown.values()) == {19}
+            driver = Customer(world, person=OTHER)
+            await driver.select(5)
+            assert driver.lines()["Energy 5 kWh × 19 INR/kWh"] == 95
+
+
 async def test_a_driver_who_is_known_only_at_init_is_priced_anew_then(tmp_path: Path) -> None:
     async with opened(tmp_path, fleets={"gold": GOLD}) as (world, _):
         driver = Customer(world, person=DRIVER)

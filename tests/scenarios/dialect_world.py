@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from beckn_shop import PLAIN, RATED_KW, Shop, fast_charger
+from wire import until
 
 from simulators.bodies import Person
 from simulators.buyer import Buyer
@@ -107,10 +107,3 @@ async def books_close(shop: Shop, buyer: Buyer) -> None:
         return Decimal(ledger["sum"]["amount"]) == 0
 
     await until(is_closed)
-
-
-async def until(what: Callable[[], Awaitable[bool]], timeout_s: float = 5) -> None:
-    """Wait for another process to get there."""
-    async with asyncio.timeout(timeout_s):
-        while not await what():  # noqa: ASYNC110 - what is waited for happens in another process
-            await asyncio.sleep(0.05)

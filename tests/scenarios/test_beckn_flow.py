@@ -11,7 +11,7 @@ import hmac
 import json
 import sqlite3
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
@@ -20,6 +20,7 @@ import pytest
 import pytest_asyncio
 from beckn_shop import BAP_ID, PLAIN, RATED_KW, Answer, Json, Shop, fast_charger, open_shop
 from running import BPP_ID
+from wire import until
 
 from simulators import bodies
 from simulators.bap import RefusedError
@@ -91,13 +92,6 @@ async def order_of(shop: Shop, buyer: Buyer) -> Json:
     """The operator's view."""
     order: Json = await shop.server.api("GET", f"/api/v1/orders/{buyer.order_id}")
     return order
-
-
-async def until(what: Callable[[], Awaitable[Any]], timeout_s: float = 5) -> None:
-    """Wait for another process to get there."""
-    async with asyncio.timeout(timeout_s):
-        while not await what():  # noqa: ASYNC110 - what is waited for happens in another process
-            await asyncio.sleep(0.05)
 
 
 async def money_back(shop: Shop, buyer: Buyer, amount: Decimal) -> None:
@@ -674,6 +668,21 @@ async def test_two_confirms_are_one_order(shop: Shop) -> None:
 # --- start and stop
 
 
+async def test_what_was_paid_for_starts_though_it_is_not_sold_any_more(shop: Shop) -> None:
+    """Its place was renamed, or taken out of the catalogue, after the order was confirmed."""
+    async with selling(shop) as (charger, item):
+        buyer = await bought(shop.buyer(), item)
+        await shop.server.api("DELETE", f"/api/v1/locations/L-{charger.identity}")
+
+        async def is_gone() -> bool:
+            return not [one for one in await shop.buyer().discover() if charger.identity in one.names]
+
+        await until(is_gone)
+        await charger.plug_in()
+        assert (await buyer.start()).session_status == "ACTIVE"
+        assert (await buyer.wait_for_bill()).order_status == "COMPLETED"
+
+
 async def test_a_start_with_the_charger_offline_leaves_the_order_confirmed(shop: Shop) -> None:
     async with selling(shop) as (charger, item):
         buyer = await bought(shop.buyer(), item)
@@ -711,6 +720,24 @@ async def test_a_start_that_is_accepted_and_never_happens_leaves_the_order_confi
         assert body["message"]["order"]["beckn:orderStatus"] == "CONFIRMED"
         assert (await order_of(shop, buyer))["state"] == "CONFIRMED"
         assert (await buyer.cancel()).payment_status == "REFUNDED"
+
+
+async def test_a_stop_of_a_start_that_never_happens_is_answered_too(shop: Shop) -> None:
+    async with selling(shop, faults=["remote_start_accepted_silent"]) as (charger, item):
+        buyer = await bought(shop.buyer(), item)
+        await charger.plug_in()
+        starting = asyncio.create_task(buyer.start())
+
+        async def is_starting() -> bool:
+            return bool((await order_of(shop, buyer))["state"] == "STARTING")
+
+        await until(is_starting)
+        mark = len(shop.bap.received)
+        context = await buyer._send("update", buyer.tongue.stop(buyer.order))
+        await refused(starting, "40000")
+        told = await buyer.wait_for("on_update", lambda c: c.context["message_id"] == context["message_id"], after=mark)
+        assert told.error is None
+        assert (Bill(told.order).order_status, Bill(told.order).session_status) == ("CONFIRMED", "PENDING")
 
 
 async def test_start_and_stop_under_one_message_id_are_two_messages(shop: Shop) -> None:
@@ -785,6 +812,7 @@ async def test_what_was_bought_ends_by_itself_and_is_told_unasked(shop: Shop) ->
 async def test_a_cancel_before_the_start_gives_everything_back(shop: Shop) -> None:
     async with selling(shop) as (charger, item):
         buyer = await bought(shop.buyer(), item)
+        mark = len(shop.bap.received)
         cancelled = await buyer.cancel()
         assert cancelled.order_status == "CANCELLED"
         assert cancelled.payment_status == "REFUNDED"
@@ -793,6 +821,10 @@ async def test_a_cancel_before_the_start_gives_everything_back(shop: Shop) -> No
         assert cancelled.payment["beckn:id"] != buyer.payment["beckn:id"]
         assert (await buyer.cancel()).order_status == "CANCELLED"
         await money_back(shop, buyer, buyer.paid)
+        back = Bill((await buyer.wait_for("on_status", lambda c: "beckn:fulfillment" not in c.order, after=mark)).order)
+        assert (back.order_status, back.payment_status) == ("CANCELLED", "REFUNDED")
+        assert back.payment["beckn:id"] == cancelled.payment["beckn:id"]
+        assert (back.payment_amount, back.payment["beckn:txnRef"][:3]) == (buyer.paid, "RF-")
         await refused(buyer.start(), "50002")
         assert await charger.present_tag((await order_of(shop, buyer)).get("token") or "x") is False
         await refused(buyer.confirm(), "50002")

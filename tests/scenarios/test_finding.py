@@ -3,8 +3,7 @@ looks (BECKN 0.1, 4.3, 4.4, 7.4)."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from beckn_shop import Json, Shop, fast_charger, identity, open_shop
 from cds import Cds, catalogue_service
 from running import BPP_ID
+from wire import until
 
 from simulators.bap import RefusedError
 from simulators.ocpp_charger import Charger
@@ -20,14 +20,6 @@ from simulators.signing import registry_entry, write_registry
 
 HERE = (12.9716, 77.5946, 500.0)
 QUICK = {"publish_after_s": 0.2, "callback_retry_s": [0.2, 0.2, 0.3]}
-
-
-async def until(what: Callable[[], Awaitable[Any]], timeout_s: float = 10) -> Any:
-    """Wait for another process to get there."""
-    async with asyncio.timeout(timeout_s):
-        while not (found := await what()):  # noqa: ASYNC110 - what is waited for happens in another process
-            await asyncio.sleep(0.05)
-        return found
 
 
 @asynccontextmanager

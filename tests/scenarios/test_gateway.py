@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +11,9 @@ from typing import Any
 import aiohttp
 import pytest
 from beckn_shop import PLAIN, RATED_KW, Shop, fast_charger, open_shop
+from wire import until
 
+from simulators.bap import NackedError
 from simulators.buyer import Buyer, Item
 from simulators.gateway import Gateway
 from simulators.ocpp_charger import Charger
@@ -72,12 +73,6 @@ async def confirmed(buyer: Buyer) -> None:
     buyer.payment = told.order["beckn:payment"]
     buyer.paid = Decimal(str(buyer.payment["beckn:amount"]["value"]))
     await buyer.confirm()
-
-
-async def until(what: Callable[[], Any], timeout_s: float = 15) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not await what():  # noqa: ASYNC110 - what is waited for happens in another process
-            await asyncio.sleep(0.05)
 
 
 async def charged(buyer: Buyer, charger: Charger) -> None:
@@ -179,3 +174,19 @@ async def test_a_webhook_that_nobody_of_ours_signed_changes_nothing(tmp_path: Pa
             assert answer.status == 404
         (payment,) = await payments_of(shop, buyer)
         assert (payment["state"], payment["events"]) == ("made", [])
+
+
+async def test_the_simulated_buyer_pays_at_the_simulated_gateway(tmp_path: Path) -> None:
+    """As `csms-sim bap --gateway` beside `csms-sim gateway`; without it, its page says what is missing."""
+    async with market(tmp_path) as (shop, gateway), selling(shop, PLAIN) as (charger, item):
+        buyer = shop.buyer()
+        await buyer.select(item, kwh=2)
+        await buyer.init()
+        with pytest.raises(NackedError, match="--gateway"):
+            await buyer.pay()
+        shop.bap.gateway = gateway.url.replace("://", f"://{gateway.key_id}:{gateway.key_secret}@")
+        await buyer.pay()
+        await buyer.confirm()
+        await charged(buyer, charger)
+        await until(lambda: is_even(shop, gateway, buyer))
+        shop.judge()

@@ -11,12 +11,11 @@ import sys
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from beckn_shop import BAP_ID, PLAIN, Json, Shop, open_shop
 from running import API_KEY
-from wire import Station16, at
+from wire import Station16, at, until
 
 from simulators.buyer import Buyer
 
@@ -35,13 +34,6 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
         await opened.server.api("PUT", "/api/v1/settings/tax", {"entries": [ENTRY]})
         yield opened
         opened.judge()
-
-
-async def until(what: Any, timeout_s: float = 15) -> Any:
-    async with asyncio.timeout(timeout_s):
-        while not (found := await what()):  # noqa: ASYNC110 - what is waited for happens in another process
-            await asyncio.sleep(0.05)
-        return found
 
 
 async def charging(shop: Shop, cp: Station16, collected_by: str) -> tuple[Buyer, int]:

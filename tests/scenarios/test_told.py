@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 from beckn_shop import PLAIN, RATED_KW, Json, Shop, fast_charger, open_shop
 from running import running
-from wire import V16, Station, Station201, at, sessions, token
+from wire import V16, Station, Station201, at, sessions, token, until
 
 from simulators import bodies
 from simulators.buyer import Buyer, Item
@@ -68,13 +68,6 @@ async def bought(buyer: Buyer, item: Item, *, kwh: float = 1) -> Buyer:
     await buyer.pay()
     await buyer.confirm()
     return buyer
-
-
-async def until(what: Callable[[], Awaitable[Any]], timeout_s: float = 10) -> Any:
-    async with asyncio.timeout(timeout_s):
-        while not (found := await what()):  # noqa: ASYNC110 - what is waited for happens in another process
-            await asyncio.sleep(0.05)
-        return found
 
 
 async def page(shop: Shop, url: str, *, html: bool = False, **form: str) -> tuple[int, str]:
@@ -232,6 +225,45 @@ async def test_a_fault_that_ends_the_charging_opens_a_ticket_by_itself(shop: Sho
             return found[0] if found else None
 
         assert "EmergencyStop" in (await until(ticket))["contact"]["fault"]
+
+
+@pytest.mark.parametrize("dialect", ["v2", "uei", "deg"])
+async def test_a_stop_for_want_of_power_is_told_as_an_interruption_and_then_billed(shop: Shop, dialect: str) -> None:
+    """BECKN 6.4: the charger lives on a battery, keeps its link, and says why it ends."""
+    charger_id = f"TD-{next(_numbers)}"
+    await shop.server.sell(charger_id, tariff=PLAIN)
+    async with Station(shop.server, charger_id, V16) as cp:
+        cp.table["RemoteStartTransaction"] = {"status": "Accepted"}
+        await cp.ask("BootNotification", {"chargePointVendor": "Field", "chargePointModel": "One"})
+        await cp.ask("StatusNotification", {"connectorId": 1, "status": "Preparing", "errorCode": "NoError"})
+        shopper = shop.buyer(tongue=tongue(dialect))
+        found = [one for one in await shopper.discover(near=(12.97, 77.59, 5_000)) if charger_id in one.names]
+        item = next((one for one in found if getattr(one, "is_spot", True)), found[0])
+        await shopper.select(item, kwh=1)
+        await shopper.init()
+        await shopper.pay()
+        await shopper.confirm()
+        starting = asyncio.create_task(shopper.start())
+
+        async def asked() -> Json | None:
+            return next((payload for action, payload in cp.asked if action == "RemoteStartTransaction"), None)
+
+        tag = (await until(asked))["idTag"]
+        start = {"connectorId": 1, "idTag": tag, "meterStart": 0, "timestamp": at()}
+        number = (await cp.ask("StartTransaction", start))["transactionId"]
+        await starting
+        mark = len(shop.bap.received)
+        stop = {"transactionId": number, "meterStop": 500, "timestamp": at(1), "reason": "PowerLoss"}
+        await cp.ask("StopTransaction", stop)
+        bill = await shopper.wait_for_bill()
+        mine = [c for c in shop.bap.received[mark:] if c.context["transaction_id"] == shopper.transaction_id]
+        told = [(c.action, shopper.read(c)) for c in mine if c.action in {"on_status", "on_update"}]
+        interrupted = [said for action, said in told if action == "on_status" and said.session_status == "INTERRUPTED"]
+        assert len(interrupted) == 1
+        assert told[0][1] is interrupted[0]
+        assert interrupted[0].order_status == "INPROGRESS"
+        assert interrupted[0].value == bill.value
+        assert next(action for action, said in told if said.order_status == "COMPLETED") == "on_update"
 
 
 # --- ratings

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from csms.app.buying import Buying
 from csms.app.orders import add_order, ledger_of, post
 from csms.app.paying import ask_top_up
-from csms.bus.inprocess import InProcessBell
+from csms.app.till import Till
 from csms.domain.breakdown import Breakdown, Component, ComponentKind, Role
 from csms.domain.ledger import money_collected, order_placed, outstanding
 from csms.domain.order import Order, Payment, PaymentStatus, State, Want, WantKind
@@ -65,9 +64,10 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     await opened.stop()
 
 
-def buying(store: SqliteStore) -> Buying:
+async def pay(store: SqliteStore, *, held: bool) -> None:
     nothing: Any = None  # selling is not asked for a top-up
-    return Buying(store=store, ordering=nothing, clock=RealClock(), bell=InProcessBell(), page=lambda _order, _row: {})
+    till, now_ms = Till(nothing), RealClock().now_ms()
+    await store.transact(lambda tx: till.paid(tx, "top-o-0", held=held, ref="R1", amount_minor=2_000, now_ms=now_ms))
 
 
 async def test_a_top_up_that_is_paid_after_the_bill_came_down_goes_back(store: SqliteStore) -> None:
@@ -77,7 +77,7 @@ async def test_a_top_up_that_is_paid_after_the_bill_came_down_goes_back(store: S
         post(tx, settle(ledger, charge, terms=TERMS, want=ORDER.want))
 
     await store.transact(work)
-    await buying(store).payment_made("top-o-0", held=False, ref="R1", amount_minor=2_000)
+    await pay(store, held=False)
     ledger = await store.read(lambda tx: ledger_of(tx, "o"))
     moves = await store.read(lambda tx: tx.many(Table.PAYMENTS, order_id="o", kind="refund"))
     assert [(move["amount_minor"], move["status"]) for move in moves] == [(2_000, "waiting")]
@@ -86,6 +86,6 @@ async def test_a_top_up_that_is_paid_after_the_bill_came_down_goes_back(store: S
 
 async def test_a_top_up_that_is_only_held_is_not_paid(store: SqliteStore) -> None:
     with pytest.raises(Refusal, match="held"):
-        await buying(store).payment_made("top-o-0", held=True, ref="R1", amount_minor=2_000)
+        await pay(store, held=True)
     ledger = await store.read(lambda tx: ledger_of(tx, "o"))
     assert outstanding(ledger).due_minor == 2_000

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import io
 import json
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ import yaml
 from beckn_shop import PLAIN, RATED_KW, identity
 from running import BPP_ID, Server, running
 from schema import shared, validate_callback
+from wire import until
 
 from simulators import bodies
 from simulators.adapter import Onix, ProtocolServer
@@ -194,12 +194,6 @@ async def test_past_onix_nobody_is_believed_whose_signature_does_not_hold(networ
     for header in ({}, {"Authorization": sign(identity(), raw, 1)}):
         status, body = await knock(network, raw, header, "/discover")
         assert (status, body["error"]["code"]) == (401, "Unauthorized")
-
-
-async def until(what: Callable[[], Awaitable[Any]], timeout_s: float = 10) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not await what():  # noqa: ASYNC110 - what is waited for happens in another process
-            await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("network", ["onix"], indirect=True)

@@ -463,9 +463,9 @@ async def instruction(server: Server, instruction_id: str, state: str | None = N
             await asyncio.sleep(0.02)
 
 
-async def until(condition: Callable[[], Awaitable[Any]]) -> Any:
+async def until(condition: Callable[[], Awaitable[Any]], timeout_s: float = PATIENCE_S) -> Any:
     """Ask until the answer is true; the answer."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(timeout_s):
         while True:
             found = await condition()
             if found:
