@@ -112,7 +112,7 @@ class AccessConfig(_Section):
     )
     block_on_due: Literal["off", "tokens", "all"] = Field(
         "all",
-        description="who owes for energy beyond an order buys nothing until it is paid, and begins nothing with a token; "
+        description="who owes for energy beyond an order buys nothing until it is paid, nor charges by a token; "
         "tokens: may buy on",
     )
     default_kwh: float | None = Field(

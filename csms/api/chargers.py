@@ -302,6 +302,10 @@ async def delete_charger(call: Call[None, None]) -> None:
         queries.charger(tx, charger_id)
         if count := tx.count(Table.SESSIONS, station=charger_id, open=1):
             raise Refusal(Why.WRONG_STATE, f"The charger has {count} open session(s); end or close them first.")
+        sold = [row["id"] for row in tx.many(Table.ORDERS, station=charger_id, state=("PAID", "CONFIRMED"), limit=5)]
+        if sold:
+            first = "POST /api/v1/orders/{id}/cancel"
+            raise Refusal(Why.WRONG_STATE, f"Orders wait here; call them off first ({first}): {', '.join(sold)}.")
         tx.change(Table.STATIONS, {"deleted": 1, "password_hash": None, "password_pending_hash": None}, id=charger_id)
         tx.append([Fact("ChargerDeleted", now_ms, {"who": call.who.name}, station=charger_id)])
 

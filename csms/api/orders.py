@@ -10,14 +10,15 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from csms.api.models import CURRENCY, Money, OpenView, Time, View, money, rupees, sure_money, time
+from csms.api.models import CURRENCY, Body, Money, OpenView, Time, View, money, rupees, sure_money, time
 from csms.api.pages import Page, PageQuery, encode, number_key
 from csms.api.routes import Call, Routes
 from csms.app import queries
+from csms.app.orderbooks import withdraw
 from csms.app.orders import entry_from
 from csms.domain.ledger import summary
 from csms.domain.units import ZERO, rfc3339
-from csms.ports import ReadTx, Row, Table
+from csms.ports import ReadTx, Row, Table, Tx
 
 route: Final = Routes("Orders")
 
@@ -171,6 +172,31 @@ async def list_orders(call: Call[OrderQuery, None]) -> Page[Order]:
 async def show_order(call: Call[None, None]) -> Order:
     """One order."""
     return _view(await call.system.store.read(lambda tx: queries.order(tx, call.path["id"])))
+
+
+class WithdrawIn(Body):
+    """Why a sale is called off; the buyer's app is told."""
+
+    reason: str = Field("charger_unavailable", min_length=1, max_length=200)
+
+
+@route(
+    "POST", "/api/v1/orders/{id}/cancel", body=WithdrawIn, answer=Order, errors=[404, 409], summary="Call a sale off"
+)
+async def cancel_order(call: Call[None, WithdrawIn]) -> Order:
+    """Cancel an order that has not begun to charge. Everything that was paid goes back, and its buyer is told."""
+    order_id, now_ms = call.path["id"], call.now_ms()
+
+    def work(tx: Tx) -> tuple[Row, str | None]:
+        token = withdraw(tx, order_id, reason=call.body.reason, who=call.who.name, now_ms=now_ms).token
+        return queries.order(tx, order_id), token
+
+    row, token = await call.system.store.transact(work)
+    if token is not None:
+        await call.system.tokens.changed(token)
+    for topic in ("payments", "outbox"):
+        call.system.bell.ring(topic)
+    return _view(row)
 
 
 @route("GET", "/api/v1/orders/{id}/ledger", answer=Ledger, errors=[404], summary="Where the money of an order is")

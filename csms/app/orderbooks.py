@@ -10,7 +10,8 @@ from csms.app.paying import queue_moves
 from csms.app.selling import Claim
 from csms.domain.breakdown import Breakdown, Role
 from csms.domain.ledger import money_collected, money_collected_by_bap, money_held, order_placed, put_on_account
-from csms.domain.order import CollectedBy, Fail, Order, Payment, PaymentStatus, State
+from csms.domain.order import Cancel, CancelledBy, CollectedBy, Fail, Order, Payment, PaymentStatus, State
+from csms.domain.refusal import Refusal, Why
 from csms.domain.settlement import Charge, settle_cancellation
 from csms.domain.tariff import Pattern
 from csms.domain.units import to_minor
@@ -128,3 +129,32 @@ def release(tx: Tx, order: Order, now_ms: int) -> None:
         tx.change(Table.TOKENS, {"status": "Invalid", "updated_ms": now_ms}, uid_norm=order.token)
         tx.append([Fact("TokenChanged", now_ms, {"uid": order.token}, order_id=order.order_id)])
     slots.let_go(tx, order.order_id, "CANCELLED", now_ms)
+
+
+def call_off(tx: Tx, order: Order, cancel: Cancel, now_ms: int) -> Order:
+    """Cancel an order that does not charge yet: token and slot are free, what was paid beyond the fee goes back.
+
+    Refusal(NOT_CANCELLABLE) once it charges.
+    """
+    before = order.state
+    if before is State.CONFIRMED and tx.count(Table.SESSIONS, order_id=order.order_id):
+        # Its session has begun; the order hears of it a moment later.
+        raise Refusal(Why.NOT_CANCELLABLE, f"Order {order.order_id} is charging and cannot be cancelled.")
+    order, facts = act(tx, order, cancel, now_ms)
+    if not facts:
+        return order
+    release(tx, order, now_ms)
+    if before in {State.PAID, State.CONFIRMED} or ledger_of(tx, order.order_id):
+        give_back(tx, order, now_ms)
+    return order
+
+
+def withdraw(tx: Tx, order_id: str, *, reason: str, who: str, now_ms: int) -> Order:
+    """An operator calls a sale off: everything goes back, whatever the terms say of the buyer's own cancelling."""
+    order = take_order(tx, order_id)
+    if order is None:
+        raise Refusal(Why.UNKNOWN_ORDER, f"There is no order {order_id!r}.")
+    withdrawn = call_off(tx, order, Cancel(reason=reason, by=CancelledBy.PROVIDER, wire={}), now_ms)
+    if withdrawn.version != order.version:
+        tx.append([Fact("OrderWithdrawn", now_ms, {"reason": reason, "who": who}, order.station, order_id=order_id)])
+    return withdrawn

@@ -20,8 +20,8 @@ from csms.app.dues import Due, refuse_debtor
 from csms.app.identities import Identities
 from csms.app.instructions import issue
 from csms.app.kept import KeptRefusal
-from csms.app.orderbooks import evidence_of, fail, give_back, payment_asked, post_order, post_payment, release
-from csms.app.orders import act, add_order, journal, ledger_of, order_from, save_order
+from csms.app.orderbooks import call_off, evidence_of, fail, give_back, payment_asked, post_order, post_payment
+from csms.app.orders import act, add_order, journal, order_from, save_order
 from csms.app.otps import Otps, Purpose
 from csms.app.pricing import Pricing
 from csms.app.selling import Asker, Claim, Selling, Sockets, Wish
@@ -544,18 +544,8 @@ class Ordering:
         """Give the order back before it started; what was paid beyond the fee goes back.
 
         Whoever finds the charger dead once their time has come pays nothing for giving up (BECKN 4.11)."""
-        before = order.state
-        if before is State.CONFIRMED and tx.count(Table.SESSIONS, order_id=order.order_id):
-            # Its session has begun; the order hears of it a moment later.
-            raise Refusal(Why.NOT_CANCELLABLE, f"Order {order.order_id} is charging and cannot be cancelled.")
         is_free = by is CancelledBy.BUYER and self._usable.is_dead(tx, order, now_ms)
-        order, facts = act(tx, order, Cancel(reason=reason, by=by, is_free=is_free, wire=wire), now_ms)
-        if not facts:
-            return order
-        release(tx, order, now_ms)
-        if before in {State.PAID, State.CONFIRMED} or ledger_of(tx, order.order_id):
-            give_back(tx, order, now_ms)
-        return order
+        return call_off(tx, order, Cancel(reason=reason, by=by, is_free=is_free, wire=wire), now_ms)
 
 
 def find_for(tx: Tx, asker: Asker, order_id: str | None, *, lenient: bool) -> Order:

@@ -28,7 +28,7 @@ from csms.domain.order import (
     TopUpPaid,
     WithdrawTopUp,
 )
-from csms.domain.settlement import give_back_overpaid
+from csms.domain.settlement import finder_retained, give_back_overpaid
 from csms.ports import (
     Bell,
     Clock,
@@ -195,6 +195,11 @@ def top_up_made(tx: Tx, order: Order, payment: Payment, ref: str | None, now_ms:
     tx.change(Table.PAYMENTS, {"status": "done", "ref": reference}, key=payment.payment_id)
     back = give_back_overpaid(ledger_of(tx, order.order_id), order.order_id, ref=reference, at_ms=now_ms)
     queue_moves(tx, order, post(tx, back), now_ms)
+    if order.final is not None:
+        post(
+            tx,
+            finder_retained(ledger_of(tx, order.order_id), order.order_id, order.final, ref=reference, at_ms=now_ms),
+        )
     done = Payment(
         payment_id=payment.payment_id,
         status=PaymentStatus.COMPLETED,

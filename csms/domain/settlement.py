@@ -154,6 +154,21 @@ def give_back_overpaid(
     )
 
 
+def finder_retained(
+    entries: Sequence[LedgerEntry], order_id: str, breakdown: Breakdown, *, ref: str, at_ms: int
+) -> tuple[LedgerEntry, ...]:
+    """The buyer app's fee, when the first money it collected came after the bill: no settlement follows any more."""
+    totals = Totals(entries)
+    fee_minor = to_minor(breakdown.amount(Role.FINDER)) - totals.of(K.FINDER_COST)
+    if totals.of(K.BAP_COLLECTED) + totals.of(K.BAP_REFUND) <= 0 or not fee_minor:
+        return ()
+    revision, part = latest_revision(entries), f"top-up:{ref}"
+    return (
+        entry(order_id, revision, K.FINDER_RETAINED, -fee_minor, at_ms=at_ms, part=part),
+        entry(order_id, revision, K.FINDER_COST, fee_minor, at_ms=at_ms, part=part),
+    )
+
+
 def settle_cancellation(entries: Sequence[LedgerEntry], charge: Charge) -> tuple[LedgerEntry, ...]:
     """The entries that close an order which never started: its fee (0 when free) is kept, the rest goes back."""
     if charge.delivered_wh:

@@ -57,12 +57,13 @@ class Customer:
         return message
 
     async def select(
-        self, kwh: float = 5, *, offer: str | None = None, slot: tuple[str, str] | None = None, phone: bool = True
-    ) -> Json:
+        self, kwh: float = 5, *, offer: str | None = None, slot: tuple[str, str] | None = None, phone: bool = True,
+        finder_fee: float | None = None,
+    ) -> Json:  # fmt: skip
         message = bodies.select(
             item={"beckn:id": item_id(self.charger)}, seller="cpo", person=self.person,
             amount=bodies.Amount(kwh, "KWH"), offer={"beckn:id": offer} if offer is not None else None, slot=slot,
-            finder_fee_percent=None,
+            finder_fee_percent=finder_fee,
         )  # fmt: skip
         if not phone:
             message["order"]["beckn:buyer"].pop("beckn:telephone")

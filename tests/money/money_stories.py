@@ -17,11 +17,12 @@ from money_world import BAP, HOUR_MS, MINUTE_MS, OFFERS, TARIFFS, Json, World, i
 from csms.app.debtors import forgive
 from csms.app.orders import order_from
 from csms.app.selling import Claim
+from csms.domain.breakdown import Role
 from csms.domain.ledger import Account, EntryKind, LedgerEntry, outstanding
 from csms.domain.order import CancelledBy, CollectedBy, Order, PaymentStatus, State
 from csms.domain.refusal import Refusal
 from csms.domain.reported import Booted, Metered, SocketStatus, Started, StatusReported, Stopped
-from csms.domain.units import rfc3339
+from csms.domain.units import rfc3339, to_minor
 from csms.ports import Table, Tx
 from simulators import bodies
 from simulators.reading_v1 import ItemV1
@@ -694,6 +695,9 @@ def _check_money(told: Told, order: Order, entries: Sequence[LedgerEntry]) -> No
         collected_minor = _total(entries, EntryKind.BAP_COLLECTED)
         returned_minor = -_total(entries, EntryKind.BAP_REFUND)
         assert 0 <= returned_minor <= collected_minor, "the app returns more than it took"
+        finder_minor = to_minor(order.final.amount(Role.FINDER)) if order.final is not None else 0
+        kept_minor = -_total(entries, EntryKind.FINDER_RETAINED)
+        assert kept_minor == (finder_minor if collected_minor > returned_minor else 0), "the app's fee is another one"
         written_minor = sum(refund.amount_minor for refund in order.refunds)
         assert written_minor <= returned_minor, f"{written_minor} are written down as returned of {returned_minor}"
         assert collected_minor - returned_minor + due_minor + forgiven_minor == price_minor, (

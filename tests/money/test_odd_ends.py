@@ -12,10 +12,11 @@ from money_world import MINUTE_MS, World
 
 from csms.app.debtors import forgive
 from csms.app.orders import take_order
+from csms.domain.breakdown import Role
 from csms.domain.ledger import Account, EntryKind, Totals, outstanding
 from csms.domain.order import CancelledBy, PaymentStatus, State
 from csms.domain.reported import Started, Stopped
-from csms.domain.units import rfc3339
+from csms.domain.units import rfc3339, to_minor
 from csms.ports import Table
 from simulators import bodies
 
@@ -162,3 +163,23 @@ async def test_a_fleet_that_was_removed_can_still_pay_what_it_owes(world: World)
     for _ in range(world.times):
         await world.system.books.remit("fleet", "by-month", "U-1", amount_minor=owed_minor, withheld_minor=0, who="t")
     assert outstanding(await world.ledger(order.order_id)).on_account_minor == 0
+
+
+async def test_an_app_that_collects_after_the_bill_keeps_its_fee_then(world: World) -> None:
+    customer = Customer(world, charger="AFTERWARDS")
+    await customer.select(5, finder_fee=2.5)
+    await customer.init("BAP")
+    await customer.confirm()
+    await customer.charge(3_000)
+    order = await customer.order()
+    assert order.final is not None
+    fee_minor = to_minor(order.final.amount(Role.FINDER))
+    assert fee_minor > 0
+    assert outstanding(await world.ledger(order.order_id)).receivable_minor == 0
+    (top_up,) = order.top_ups
+    amount = {"currency": "INR", "value": top_up.amount_minor / 100}
+    paid = {"beckn:id": top_up.payment_id, "beckn:paymentStatus": "COMPLETED", "beckn:amount": amount}
+    await customer.tell({**paid, "beckn:txnRef": "app-1"})
+    entries = await world.ledger(order.order_id)
+    assert outstanding(entries).receivable_minor == order.final.total_minor - fee_minor
+    assert outstanding(entries).is_settled

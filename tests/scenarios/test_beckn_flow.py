@@ -830,6 +830,20 @@ async def test_a_cancel_before_the_start_gives_everything_back(shop: Shop) -> No
         await refused(buyer.confirm(), "50002")
 
 
+async def test_a_charger_that_is_sold_is_not_deleted_until_the_sale_is_called_off(shop: Shop) -> None:
+    async with selling(shop) as (charger, item):
+        buyer = await bought(shop.buyer(), item)
+        path = f"/api/v1/chargers/{charger.identity}"
+        problem = await shop.server.api("DELETE", path, expect=409)
+        assert buyer.order_id in str(problem)
+        told = await shop.server.api("POST", f"/api/v1/orders/{buyer.order_id}/cancel", {"reason": "roadworks"})
+        assert (told["state"], told["cancel_reason"], told["cancelled_by"]) == ("CANCELLED", "roadworks", "provider")
+        cancelled = Bill((await buyer.wait_for("on_cancel")).order)
+        assert (cancelled.order_status, cancelled.payment_amount) == ("CANCELLED", buyer.paid)
+        await money_back(shop, buyer, buyer.paid)
+        await shop.server.api("DELETE", path)
+
+
 async def test_a_cancel_of_what_was_never_paid_moves_no_money(shop: Shop) -> None:
     async with selling(shop) as (_, item):
         buyer = shop.buyer()
