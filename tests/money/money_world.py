@@ -150,9 +150,14 @@ class World:
 
     async def open(self) -> None:
         payments = {"webhook_secret": WEBHOOK_SECRET, **self._settings.get("payments", {})}
+        # One person buys in many stories, and a debt of one of them is not to end the others.
+        access = {"block_on_due": "off", **self._settings.get("access", {})}
         config = Config.model_validate(
-            {"data_dir": self._folder, "telemetry": {"log_level": "error"}, **self._settings, "payments": payments}
-        )
+            {
+                "data_dir": self._folder, "telemetry": {"log_level": "error"}, **self._settings, "payments": payments,
+                "access": access,
+            }
+        )  # fmt: skip
         self._folder.mkdir(parents=True, exist_ok=True)
         migrate_sqlite(config.sqlite_path, stamp="test")
         chance = random.Random(self._seed)
@@ -341,7 +346,7 @@ class World:
         )  # fmt: skip
         for _ in range(self.times):
             await self.system.store.transact(lambda tx: price_events.put(tx, event, now_ms))
-            await self.system.catalogue.changed()
+            await self.system.inventory.load()  # at once: the program reads again a moment later
         await self.settle()
 
     # -- the charger
