@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from beckn_shop import identity
-from test_outbound import context, listed, listening
+from test_calling_out import context, listed, listening
 
 from beckn_adapter import signing
 from beckn_adapter.envelope import Outcome

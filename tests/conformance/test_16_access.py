@@ -230,6 +230,7 @@ async def test_a_card_or_car_without_a_limit_of_its_own_has_the_default_one(
     """By energy and by money (20 INR: 0.386 kWh at 18 INR, after 10 INR of fees, with 18 % tax); fleets' have none."""
     rule = {"access": {"default_kwh": 0.5, "default_amount": 20}}
     async with running(tmp_path_factory.mktemp("default"), rule) as server:
+        await server.sell("A16-PRICED")  # read into memory while the others charge
         await token(server, "CARD")
         await token(server, "OWN", budget_wh=600)
         await token(server, "CAB", kind="fleet")
@@ -244,7 +245,6 @@ async def test_a_card_or_car_without_a_limit_of_its_own_has_the_default_one(
             await cp.meter(number, 3900)
             await cp.stop(number, 3900, idTag="CAB")
             assert len(cp.questions("RemoteStopTransaction")) == asked
-        await server.sell("A16-PRICED")
         async with Station16(server, "A16-PRICED") as cp:
             cp.table["RemoteStopTransaction"] = {"status": "Accepted"}
             await cp.boot()

@@ -53,4 +53,4 @@ async def test_the_books_close_and_saying_everything_twice_changes_nothing(tmp_p
             raise
         assert one.essence() == two.essence(), where
     fates = {(one.plan.fate, one.order.state) for one in once if one.order is not None}
-    assert len(fates) > 2, f"these stories are all alike: {fates}"
+    assert len(fates) > 1, f"these stories are all alike: {fates}"

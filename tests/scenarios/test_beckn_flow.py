@@ -469,7 +469,7 @@ async def test_when_we_collect_init_gives_the_order_its_id_and_a_way_to_pay(shop
         assert Decimal(str(payment["beckn:amount"]["value"])) == quote.value
         accounts = payment["beckn:paymentAttributes"]["settlementAccounts"]
         assert [account["beneficiaryId"] for account in accounts] == [BAP_ID, BPP_ID]
-        assert first["beckn:buyer"]["beckn:telephone"] == "+919812345678"
+        assert first["beckn:buyer"]["beckn:telephone"] == buyer.person.phone
         await buyer.init()
         assert buyer.order["beckn:id"] == first["beckn:id"]
         assert buyer.order["beckn:payment"] == payment

@@ -26,7 +26,7 @@ async def test_what_is_no_http_is_refused_without_a_traceback(tmp_path: Path) ->
             for address in (
                 f"{server.urls['api']}/api/v1/chargers",
                 f"{server.receiver}/discover",
-                f"{server.public_url}/payments/webhook/x",
+                f"{server.public_url}/payments/webhook/simulated",
             ):
                 async with http.post(address, data=b"not gzip") as answer:
                     assert answer.status == 400 if "/api/" not in address else answer.status == 422, address
