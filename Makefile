@@ -7,6 +7,8 @@ PY ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Half of the tests' time is waiting for sockets and timers, so two per processor.
+WORKERS ?= $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN))
 
 .PHONY: help setup check test test-fast faults money demo run sim bench fleet lint types imports profiles migration docs golden clean
 
@@ -32,10 +34,10 @@ sim: $(VENV)/.stamp ## a fleet of simulated chargers against a running system (A
 	$(BIN)/csms-sim fleet $(ARGS)
 
 test: $(VENV)/.stamp ## all tests
-	$(BIN)/pytest -n auto --dist worksteal $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-fast: $(VENV)/.stamp ## the tests without the slow ones
-	$(BIN)/pytest -n auto --dist worksteal -m 'not slow and not faults' $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not slow and not faults' $(ARGS)
 
 faults: $(VENV)/.stamp ## the long seeded fault runs (SEEDS=N)
 	CSMS_FAULT_SEEDS=$(or $(SEEDS),25) $(BIN)/pytest -m faults -p no:xdist --timeout 3600 $(ARGS)
