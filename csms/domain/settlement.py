@@ -266,12 +266,13 @@ def _closing(totals: Totals, charge: Charge, metered: _Line, waived: int) -> lis
     due = short - promised - forgiven
     open_minor = totals.account(Account.ORDER) + metered.amount_minor
     open_wh = totals.balance_wh + metered.wh
-    finder = _finder_minor(totals, charge)
+    back = _refund_lines(totals, max(0, in_hand - owed))
+    finder = _finder_minor(totals, charge, back)
     return [
         _Line(K.CAPTURE, -capture),
         _Line(K.COLLECTED, capture),
         _Line(K.RELEASE, capture - held),
-        *_refund_lines(totals, max(0, in_hand - owed)),
+        *back,
         _Line(K.ON_ACCOUNT, promised),
         _Line(K.WRITE_OFF, waived - totals.of(K.WRITE_OFF)),
         _Line(K.FORGIVEN, forgiven - totals.of(K.FORGIVEN)),
@@ -292,9 +293,11 @@ def _refund_lines(totals: Totals, amount_minor: int) -> list[_Line]:
     return [_Line(K.BAP_REFUND, -by_bap), _Line(K.REFUND, by_bap - amount_minor)]
 
 
-def _finder_minor(totals: Totals, charge: Charge) -> int:
-    """The buyer app keeps its fee only out of money it collected; ours we pay it by invoice."""
-    return to_minor(charge.breakdown.amount(Role.FINDER)) if totals.of(K.BAP_COLLECTED) else 0
+def _finder_minor(totals: Totals, charge: Charge, back: Iterable[_Line]) -> int:
+    """The buyer app keeps its fee only out of money it still has after this; out of ours we pay it by invoice."""
+    returned = sum(line.amount_minor for line in back if line.kind is K.BAP_REFUND)
+    has_money = totals.of(K.BAP_COLLECTED) + totals.of(K.BAP_REFUND) + returned > 0
+    return to_minor(charge.breakdown.amount(Role.FINDER)) if has_money else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -360,6 +360,14 @@ def test_tolerance(ordered: int, delivered: int, expected: Delivery) -> None:
 # ---------------------------------------------------------------- the buyer app collects
 
 
+def test_the_buyer_app_keeps_no_fee_out_of_money_it_has_given_back() -> None:
+    ledger = opened(by_bap=50_000)
+    ledger += settle(ledger, charge(1, of(0), 0), terms=AT_18, want=ENERGY)  # nothing was charged, it seemed
+    late = settle(ledger, charge(2, of(30_000, finder_minor=750), 16_667), terms=AT_18, want=ENERGY)
+    assert said(late) == {"PRICED": -30_000, "TOP_UP_DUE": 30_000}
+    assert is_closed([*ledger, *late])
+
+
 def test_the_buyer_app_refunds_keeps_its_fee_and_owes_the_rest() -> None:
     ledger = opened(by_bap=50_000)
     posted = settle(ledger, charge(1, of(30_000, finder_minor=750), 16_667), terms=AT_18, want=ENERGY)
