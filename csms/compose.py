@@ -84,9 +84,6 @@ from firmware_profiles.load import Profiles
 
 log = structlog.get_logger()
 
-_M_MMAP_THRESHOLD = -3  # malloc.h; named, it stays where it is put
-_API_DRAIN_S = 1.0  # the operator's open streams; SIGTERM must be done in 10 s (SURFACES 2)
-
 
 @dataclass(slots=True)
 class ApiStations:

@@ -192,3 +192,30 @@ def fast_charger(shop: Shop, charger_id: str, **options: Any) -> Charger:
     """A charger that delivers a kWh in a quarter of a second."""
     options = {"kind": "DC", "rated_kw": 60, "power_scale": POWER_SCALE, "seed": 1, **options}
     return Charger(charger_id, shop.server.ocpp_url, **options)
+
+
+_numbers = iter(range(1, 10_000))
+
+
+@asynccontextmanager
+async def selling(
+    shop: Shop, charger_id: str | None = None, *, tariff: Mapping[str, Any] = PLAIN, **options: Any
+) -> AsyncIterator[tuple[Charger, Item]]:
+    """A charger of its own, online and for sale."""
+    charger_id = charger_id or f"CP-{next(_numbers)}"
+    await shop.server.sell(charger_id, tariff=tariff, rated_kw=RATED_KW)
+    async with fast_charger(shop, charger_id, **options) as charger:
+        await charger.wait_online()
+        item = await shop.item(charger_id)
+        await charger.wait_for("its status being known", lambda: charger.connectors[1].reported_status is not None)
+        yield charger, item
+        assert not charger.complaints
+
+
+async def bought(buyer: Buyer, item: Item, *, kwh: float = 1, slot: tuple[str, str] | None = None) -> Buyer:
+    """The same buyer with a paid and confirmed order."""
+    await buyer.select(item, kwh=kwh, slot=slot)
+    await buyer.init()
+    await buyer.pay()
+    await buyer.confirm()
+    return buyer

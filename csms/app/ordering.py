@@ -28,7 +28,6 @@ from csms.app.selling import Asker, Claim, Selling, Sockets, Wish
 from csms.app.usable import Usable
 from csms.domain.access import order_token
 from csms.domain.buyer import Buyer
-from csms.domain.identity import phone_norm
 from csms.domain.instruction import Instruction, Kind
 from csms.domain.order import (
     AskStart,
@@ -244,10 +243,8 @@ class Ordering:
     def _ask_otp(self, tx: Tx, order: Order, now_ms: int) -> None:
         """A fleet's password is sent now, and shown at confirm; without a number to send one for the start to, there
         is nothing to sell."""
-        if self._is_otp_wanted(order) and phone_norm(order.buyer.phone) is None:
-            raise Refusal(
-                Why.INVALID_REQUEST, "the buyer's telephone number is needed: a one-time password is sent to it"
-            )
+        if self._is_otp_wanted(order):
+            self._otps.phone_of(order)
         if order.state is State.INITIALISED and self._pricing.unproven(order) is not None:
             self._otps.ask(tx, order, Purpose.FLEET, now_ms)
 

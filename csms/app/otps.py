@@ -63,7 +63,7 @@ class Otps:
     def ask(self, tx: Tx, order: Order, purpose: Purpose, now_ms: int) -> None:
         """Have one sent to the order's telephone number, unless one has just been. Refusal when there is no number,
         or too many were asked for."""
-        phone = self._phone(order)
+        phone = self.phone_of(order)
         row = tx.take(Table.OTPS, order_id=order.order_id, purpose=purpose.value)
         if row is not None and row["sent_to"] == phone:
             if row["state"] == "verified":
@@ -147,7 +147,8 @@ class Otps:
         phone = phone_norm(order.buyer.phone)
         return name_hash(self.rules.key, Name(NameKind.PHONE, phone)) if phone is not None else None
 
-    def _phone(self, order: Order) -> str:
+    def phone_of(self, order: Order) -> str:
+        """The hashed number that passwords of this order go to. Refusal when the buyer gave none."""
         hashed = self._hash(order)
         if hashed is None:
             raise Refusal(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import hmac
 import json
 from collections.abc import Mapping
 from typing import Any, Final
@@ -18,6 +17,7 @@ from urllib.parse import quote
 import aiohttp
 
 from csms.payments import orderpay_wire as wire
+from csms.payments.signed import fits
 from csms.ports import (
     Collection,
     GatewayAway,
@@ -194,9 +194,7 @@ class OrderpayGateway:
         """Hexadecimal HMAC-SHA256 of the body as it came."""
         if self._webhook_secret is None:
             return None
-        expected = hmac.new(self._webhook_secret.encode(), body, hashlib.sha256).hexdigest()
-        given = _header(headers, _SIGNATURE).strip().lower()
-        return hmac.compare_digest(expected.encode(), given.encode(errors="replace"))
+        return fits(self._webhook_secret, body, _header(headers, _SIGNATURE))
 
     def event(self, headers: Mapping[str, str], body: bytes) -> GatewayEvent:
         """Named by its header; the body is its name where there is none."""

@@ -8,7 +8,6 @@ it believes what it is asked (references come from the keys, so the same key giv
 from __future__ import annotations
 
 import hashlib
-import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 
 from csms.domain.units import to_minor
 from csms.payments import upi
+from csms.payments.signed import fits
 from csms.ports import (
     Collection,
     GatewayEvent,
@@ -129,9 +129,7 @@ class SimulatedGateway:
         """Whether the signature fits."""
         if self._secret is None:
             return None
-        expected = hmac.new(self._secret.encode(), body, hashlib.sha256).hexdigest()
-        given = headers.get("X-Signature", "").removeprefix("sha256=").lower()
-        return hmac.compare_digest(expected.encode(), given.encode(errors="replace"))
+        return fits(self._secret, body, headers.get("X-Signature", "").removeprefix("sha256="))
 
     def event(self, headers: Mapping[str, str], body: bytes) -> GatewayEvent:  # noqa: ARG002 - the port's shape
         """The body says it all; the same body is the same event."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from beckn_shop import PLAIN, RATED_KW, Shop, fast_charger, open_shop
+from beckn_shop import Shop, bought, open_shop, selling
 from wire import until
 
 from simulators.bap import RefusedError
 from simulators.buyer import Buyer, Item
-from simulators.ocpp_charger import Charger
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -32,26 +30,10 @@ async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
         open_.judge()
 
 
-@asynccontextmanager
-async def selling(shop: Shop, charger_id: str, **options: Any) -> AsyncIterator[tuple[Charger, Item]]:
-    await shop.server.sell(charger_id, tariff=PLAIN, rated_kw=RATED_KW)
-    async with fast_charger(shop, charger_id, **options) as charger:
-        await charger.wait_online()
-        item = await shop.item(charger_id)
-        await charger.wait_for("its status being known", lambda: charger.connectors[1].reported_status is not None)
-        yield charger, item
-        assert not charger.complaints
-
-
 async def buy(shop: Shop, item: Item) -> Buyer:
     start = datetime.now(UTC) + SOON
     slot = tuple(t.isoformat(timespec="seconds").replace("+00:00", "Z") for t in (start, start + timedelta(hours=1)))
-    buyer = shop.buyer()
-    await buyer.select(item, kwh=1, slot=slot)
-    await buyer.init()
-    await buyer.pay()
-    await buyer.confirm()
-    return buyer
+    return await bought(shop.buyer(), item, slot=slot)
 
 
 async def reservation(shop: Shop, buyer: Buyer, **wanted: Any) -> Json:

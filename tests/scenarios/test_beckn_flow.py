@@ -11,14 +11,13 @@ import hmac
 import json
 import sqlite3
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable
 from decimal import Decimal
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from beckn_shop import BAP_ID, PLAIN, RATED_KW, Answer, Json, Shop, fast_charger, open_shop
+from beckn_shop import BAP_ID, PLAIN, Answer, Json, Shop, bought, fast_charger, open_shop, selling
 from running import BPP_ID
 from wire import until
 
@@ -51,24 +50,6 @@ async def shop(open_market: Shop) -> AsyncIterator[Shop]:
     open_market.judge()
 
 
-_numbers = iter(range(1, 10_000))
-
-
-@asynccontextmanager
-async def selling(
-    shop: Shop, *, tariff: Mapping[str, Any] = PLAIN, **options: Any
-) -> AsyncIterator[tuple[Charger, Item]]:
-    """A charger of its own, online and for sale."""
-    charger_id = f"CP-{next(_numbers)}"
-    await shop.server.sell(charger_id, tariff=tariff, rated_kw=RATED_KW)
-    async with fast_charger(shop, charger_id, **options) as charger:
-        await charger.wait_online()
-        item = await shop.item(charger_id)
-        await charger.wait_for("its status being known", lambda: charger.connectors[1].reported_status is not None)
-        yield charger, item
-        assert not charger.complaints
-
-
 async def refused(asked: Awaitable[Any], code: str) -> Json:
     """The body of the callback that says no with this code."""
     with pytest.raises(RefusedError) as told:
@@ -77,15 +58,6 @@ async def refused(asked: Awaitable[Any], code: str) -> Json:
     assert " " in told.value.body["error"]["message"]
     body: Json = told.value.body
     return body
-
-
-async def bought(buyer: Buyer, item: Item, *, kwh: float = 1, slot: tuple[str, str] | None = None) -> Buyer:
-    """The same buyer with a paid and confirmed order."""
-    await buyer.select(item, kwh=kwh, slot=slot)
-    await buyer.init()
-    await buyer.pay()
-    await buyer.confirm()
-    return buyer
 
 
 async def order_of(shop: Shop, buyer: Buyer) -> Json:

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from beckn_shop import PLAIN, RATED_KW, Shop, fast_charger, open_shop
+from beckn_shop import PLAIN, Shop, open_shop, selling
 from wire import until
 
 from simulators.bap import NackedError
@@ -34,16 +34,6 @@ async def market(folder: Path) -> AsyncIterator[tuple[Shop, Gateway]]:
         async with open_shop(folder, settings) as shop:
             gateway.webhook_url = f"{shop.server.public_url}/payments/webhook/orderpay"
             yield shop, gateway
-
-
-@asynccontextmanager
-async def selling(shop: Shop, tariff: dict[str, Any]) -> AsyncIterator[tuple[Charger, Item]]:
-    await shop.server.sell("CP-1", tariff=tariff, rated_kw=RATED_KW)
-    async with fast_charger(shop, "CP-1") as charger:
-        await charger.wait_online()
-        item = await shop.item("CP-1")
-        await charger.wait_for("its status being known", lambda: charger.connectors[1].reported_status is not None)
-        yield charger, item
 
 
 async def initialised(shop: Shop, gateway: Gateway, item: Item) -> Buyer:
@@ -106,7 +96,7 @@ async def is_even(shop: Shop, gateway: Gateway, buyer: Buyer) -> bool:
 
 
 async def test_a_lost_webhook_is_found_and_the_rest_goes_back(tmp_path: Path) -> None:
-    async with market(tmp_path) as (shop, gateway), selling(shop, PLAIN) as (charger, item):
+    async with market(tmp_path) as (shop, gateway), selling(shop, "CP-1", tariff=PLAIN) as (charger, item):
         gateway.trouble.lose_webhooks = True
         buyer = await initialised(shop, gateway, item)
         gateway.books.pay(buyer.payment["beckn:id"])
@@ -124,7 +114,7 @@ async def test_a_lost_webhook_is_found_and_the_rest_goes_back(tmp_path: Path) ->
 
 
 async def test_a_hold_is_captured_for_the_bill(tmp_path: Path) -> None:
-    async with market(tmp_path) as (shop, gateway), selling(shop, HELD) as (charger, item):
+    async with market(tmp_path) as (shop, gateway), selling(shop, "CP-1", tariff=HELD) as (charger, item):
         gateway.trouble.copies = 2
         buyer = await paid(shop, gateway, item)
         (payment,) = await payments_of(shop, buyer)
@@ -141,7 +131,7 @@ async def test_a_hold_is_captured_for_the_bill(tmp_path: Path) -> None:
 async def test_killed_between_the_gateways_act_and_our_record_money_moves_once(
     tmp_path: Path, tariff: dict[str, Any], call: str
 ) -> None:
-    async with market(tmp_path) as (shop, gateway), selling(shop, tariff) as (charger, item):
+    async with market(tmp_path) as (shop, gateway), selling(shop, "CP-1", tariff=tariff) as (charger, item):
         buyer = await paid(shop, gateway, item)
         gateway.trouble.delay_after = {call: 60}  # it acts, and nobody hears of it
 
@@ -163,7 +153,7 @@ async def test_killed_between_the_gateways_act_and_our_record_money_moves_once(
 
 
 async def test_a_webhook_that_nobody_of_ours_signed_changes_nothing(tmp_path: Path) -> None:
-    async with market(tmp_path) as (shop, gateway), selling(shop, PLAIN) as (_, item):
+    async with market(tmp_path) as (shop, gateway), selling(shop, "CP-1", tariff=PLAIN) as (_, item):
         gateway.trouble.wrong_signature = True
         buyer = await initialised(shop, gateway, item)
         assert gateway.webhook_url is not None
@@ -178,7 +168,7 @@ async def test_a_webhook_that_nobody_of_ours_signed_changes_nothing(tmp_path: Pa
 
 async def test_the_simulated_buyer_pays_at_the_simulated_gateway(tmp_path: Path) -> None:
     """As `csms-sim bap --gateway` beside `csms-sim gateway`; without it, its page says what is missing."""
-    async with market(tmp_path) as (shop, gateway), selling(shop, PLAIN) as (charger, item):
+    async with market(tmp_path) as (shop, gateway), selling(shop, "CP-1", tariff=PLAIN) as (charger, item):
         buyer = shop.buyer()
         await buyer.select(item, kwh=2)
         await buyer.init()

@@ -5,21 +5,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from beckn_shop import PLAIN, RATED_KW, Json, Shop, fast_charger, open_shop
+from beckn_shop import PLAIN, RATED_KW, Json, Shop, bought, fast_charger, open_shop, selling
 from running import running
 from wire import V16, Station, Station201, at, sessions, token, until
 
 from simulators import bodies
 from simulators.buyer import Buyer, Item
-from simulators.ocpp_charger import Charger
 from simulators.tongue_v1 import tongue
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -46,28 +44,6 @@ async def shop(open_market: Shop) -> AsyncIterator[Shop]:
 
 
 _numbers = iter(range(1, 10_000))
-
-
-@asynccontextmanager
-async def selling(
-    shop: Shop, *, tariff: Mapping[str, Any] = PLAIN, **options: Any
-) -> AsyncIterator[tuple[Charger, Item]]:
-    charger_id = f"TD-{next(_numbers)}"
-    await shop.server.sell(charger_id, tariff=tariff, rated_kw=RATED_KW)
-    async with fast_charger(shop, charger_id, **options) as charger:
-        await charger.wait_online()
-        item = await shop.item(charger_id)
-        await charger.wait_for("its status being known", lambda: charger.connectors[1].reported_status is not None)
-        yield charger, item
-        assert not charger.complaints
-
-
-async def bought(buyer: Buyer, item: Item, *, kwh: float = 1) -> Buyer:
-    await buyer.select(item, kwh=kwh)
-    await buyer.init()
-    await buyer.pay()
-    await buyer.confirm()
-    return buyer
 
 
 async def page(shop: Shop, url: str, *, html: bool = False, **form: str) -> tuple[int, str]:
